@@ -1,0 +1,68 @@
+"""Table of contents: every system of the suite by name, without importing TensorFlow."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+from core.errors import UserError, near_miss
+
+
+@dataclass(frozen=True)
+class App:
+    """A domain: its command, its package, and a line for `gossamer apps`."""
+
+    name: str
+    package: str
+    summary: str
+
+
+@dataclass(frozen=True)
+class System:
+    """A published network: the app it belongs to and where its `Network` stands."""
+
+    app: str
+    title: str
+    network: str
+
+
+APPS = {
+    "medseg": App("medseg", "apps.medical_segmentation", "medical image segmentation (2-D)"),
+}
+
+SYSTEMS = {
+    "mk_unet": System(
+        "medseg",
+        "MK-UNet: Multi-kernel Lightweight CNN for Medical Image Segmentation (ICCVW 2025)",
+        "apps.medical_segmentation.models.mk_unet:NETWORK",
+    ),
+}
+
+
+def names(app: str | None = None) -> tuple[str, ...]:
+    """Return the names of all systems, or of one app's."""
+    return tuple(name for name, system in SYSTEMS.items() if app in (None, system.app))
+
+
+def network(name: str):
+    """Return the `core.network.Network` of a system (imports Keras).
+
+    Raises:
+        UserError: When the catalog has no such system.
+    """
+    if name not in SYSTEMS:
+        raise UserError(f"No such network: '{name}'.{near_miss(name, SYSTEMS)}")
+    module, attribute = SYSTEMS[name].network.split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def build(name: str, variant: str | None = None, **arguments):
+    """Return the `keras.Model` of a system, e.g. `build("mk_unet", variant="t", classes=3)`."""
+    entry = network(name)
+    return entry.build(entry.check_variant(variant), **arguments)
+
+
+def card(name: str, variant: str | None = None):
+    """Return the `ModelCard` of a system."""
+    entry = network(name)
+    return entry.card(entry.check_variant(variant))

@@ -1,0 +1,103 @@
+"""The model card: what a network expects and returns, kept with its weights.
+
+The card stands beside the builder, goes into the run folder and into the .tflite file, and is the
+only place that knows how an image becomes the network's input.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from core.errors import UserError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What has to be known to use a network's file.
+
+    Attributes:
+        network, variant: Catalog name and variant.
+        app: The app's name on the command line (decides how outputs are decoded).
+        title, paper, official_code, licence: Provenance of architecture and weights.
+        input_size: (height, width) the network is used at.
+        size_multiple: Height and width must be multiples of this.
+        channels: Input channels: 1 (grey) or 3.
+        color_order: "RGB" or "gray".
+        mean, std: Per-channel normalisation of pixels in [0, 1]: (pixel / 255 - mean) / std.
+        resize: How an image gets to `input_size`: "bilinear" (OpenCV, half-pixel centres).
+        labels: Class names; for one-logit (binary) networks the name of the foreground.
+        output: What the raw output is, in words.
+        decode: Parameters of the app's decoding (threshold, protocol, ...).
+        published: Published numbers: parameters, metric by data set.
+        checkpoints: Where official weights are published, or why there are none.
+    """
+
+    network: str
+    variant: str
+    app: str
+    title: str = ""
+    paper: str = ""
+    official_code: str = ""
+    licence: str = ""
+    input_size: tuple[int, int] = (256, 256)
+    size_multiple: int = 1
+    channels: int = 3
+    color_order: str = "RGB"
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    resize: str = "bilinear"
+    labels: tuple[str, ...] = ()
+    output: str = "logits"
+    decode: dict = field(default_factory=dict)
+    published: dict = field(default_factory=dict)
+    checkpoints: str = ""
+
+    def normalise(self, image: np.ndarray) -> np.ndarray:
+        """Map pixels (H, W, C) uint8 in 0..255 to the network's float32 input."""
+        scale = (1.0 / (255.0 * np.asarray(self.std))).astype(np.float32)
+        offset = (np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)
+        return image.astype(np.float32) * scale - offset
+
+    def denormalise(self, inputs: np.ndarray) -> np.ndarray:
+        """Map the network's float input (H, W, C) back to uint8 pixels, for pictures."""
+        pixels = (inputs * np.asarray(self.std) + np.asarray(self.mean)) * 255.0
+        return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Raise a `UserError` when (height, width) does not fit the architecture."""
+        multiple = self.size_multiple
+        if min(size) < multiple or any(side % multiple for side in size):
+            fitting = [max(multiple, round(side / multiple) * multiple) for side in size]
+            raise UserError(
+                f"Input size {size[0]}x{size[1]} does not fit {self.network}: height and width must "
+                f"be multiples of {multiple}; the nearest that fits is {fitting[0]}x{fitting[1]}."
+            )
+
+    def replace(self, **changes) -> ModelCard:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict:
+        """Return the card as JSON-ready values."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def from_dict(cls, values: dict, *, source: str = "model card") -> ModelCard:
+        """Return the card of `to_dict`; unknown or missing fields raise a `UserError`."""
+        fields = {f.name: f for f in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - set(fields))
+        missing = [name for name in ("network", "variant", "app") if name not in values]
+        if unknown or missing:
+            problem = f"unknown fields {unknown}" if unknown else f"missing fields {missing}"
+            raise UserError(
+                f"{source}: the model card has {problem}; it was written by another version of "
+                "Gossamer or by another tool: export it again."
+            )
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
