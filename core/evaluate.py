@@ -1,0 +1,68 @@
+"""The one way samples go through an engine and become results and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from core.data.index import Index, Sample
+from core.engines import Engine
+from core.task import Scores, Task
+
+
+def run(
+    task: Task,
+    engine: Engine,
+    samples: Iterable[Sample],
+    *,
+    batch: int = 4,
+    workers: int = 2,
+    advance: Callable[[int], None] | None = None,
+) -> Iterator[tuple[Sample, Any]]:
+    """Yield (sample, decoded result) in order, decoding files ahead of the engine.
+
+    Args:
+        task: The domain.
+        engine: Keras or LiteRT.
+        samples: What to run on.
+        batch: Samples per engine call; at most two batches are held in memory.
+        workers: Threads that decode.
+        advance: Called with the number of samples done, for a progress bar.
+    """
+    card = engine.card
+
+    def inputs(sample: Sample) -> np.ndarray:
+        return task.prepare(sample, card)[0]
+
+    rest = iter(samples)
+    with ThreadPoolExecutor(workers) as pool:
+        ahead = _submit(pool, inputs, rest, batch)
+        while ahead:
+            current, ahead = ahead, _submit(pool, inputs, rest, batch)
+            outputs = engine(np.stack([future.result() for _, future in current]))
+            for row, (sample, _) in enumerate(current):
+                yield sample, task.decode([output[row] for output in outputs], sample, card)
+            if advance is not None:
+                advance(len(current))
+
+
+def evaluate(
+    task: Task,
+    engine: Engine,
+    index: Index,
+    *,
+    batch: int = 4,
+    quick: bool = False,
+    advance: Callable[[int], None] | None = None,
+) -> Scores:
+    """Return the task's scores of an engine on every sample of an index."""
+    results = run(task, engine, index.samples, batch=batch, advance=advance)
+    return task.score(results, engine.card, quick=quick)
+
+
+def _submit(pool, function, samples: Iterator[Sample], count: int) -> list:
+    return [(sample, pool.submit(function, sample)) for sample in islice(samples, count)]

@@ -1,0 +1,173 @@
+"""The run folder: what every command reads and writes, named by its path.
+
+`config.yaml`, `model.keras`, `model_card.json`, `checkpoints/`, `history.csv`, `metrics.json`,
+`pictures/`, `export/` and `report.html`; each file is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from core.errors import UserError
+from core.files import claim_folder, write_atomic, write_json
+from core.model_card import ModelCard
+from core.training.config import TrainConfig
+
+FORMAT_VERSION = 1
+
+
+class RunFolder:
+    """A run folder that exists.
+
+    Attributes:
+        path: The folder.
+        app: Name of the app that made it.
+        config: The choices of the training or import.
+        record: Everything else of config.yaml: versions, data fingerprint, where it came from.
+        card: The model card.
+    """
+
+    def __init__(self, path: str | Path, *, app: str | None = None):
+        """Open a run folder.
+
+        Raises:
+            UserError: When it is no run folder, damaged, of another app, or written by a newer
+                version.
+        """
+        self.path = Path(path)
+        document = self._read_config()
+        self.record = {k: v for k, v in document.items() if k != "config"}
+        version = self.record.get("format_version")
+        if version != FORMAT_VERSION:
+            raise UserError(
+                f"{self.path}: has run-folder format {version}, this version reads "
+                f"{FORMAT_VERSION}; train or import it again."
+            )
+        self.config = TrainConfig.from_dict(
+            document.get("config") or {}, source=str(self.path / "config.yaml")
+        )
+        self.app = self.config.app
+        if app is not None and app != self.app:
+            raise UserError(
+                f"{self.path}: is a run of '{self.app}', not of '{app}'; use: gossamer {self.app} …"
+            )
+        self.card = ModelCard.from_dict(
+            self._read_json("model_card.json"), source=str(self.path / "model_card.json")
+        )
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        config: TrainConfig,
+        card: ModelCard,
+        *,
+        overwrite: bool = False,
+        **record: Any,
+    ) -> RunFolder:
+        """Make a run folder (see `core.files.claim_folder` for existing ones) and open it."""
+        import yaml
+
+        path = claim_folder(path, overwrite=overwrite)
+        write_json(path / "model_card.json", card.to_dict())
+        document = {
+            "format_version": FORMAT_VERSION,
+            "config": config.to_dict(),
+            "versions": versions(),
+            **record,
+        }
+        write_atomic(path / "config.yaml", yaml.safe_dump(document, sort_keys=False))
+        return cls(path)
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file of the run, whether it exists or not."""
+        return self.path / name
+
+    def save_model(self, model) -> Path:
+        """Write `model.keras` atomically."""
+        return write_atomic(self.path / "model.keras", lambda temporary: model.save(temporary))
+
+    def load_model(self):
+        """Return the `keras.Model` of `model.keras`.
+
+        Raises:
+            UserError: When the run has no model yet or the file is damaged.
+        """
+        import keras
+
+        import core.layers  # noqa: F401  (registers the custom layers)
+
+        path = self.path / "model.keras"
+        if not path.is_file():
+            raise UserError(
+                f"{self.path}: holds no model.keras yet; finish the training with --resume."
+            )
+        try:
+            return keras.models.load_model(path, compile=False, safe_mode=True)
+        except Exception as error:
+            raise UserError(
+                f"{path}: cannot be loaded ({str(error).splitlines()[0]}); the file is damaged or "
+                "of another version: train or import it again."
+            ) from error
+
+    def history(self) -> list[dict[str, float]]:
+        """Return the rows of history.csv, or an empty list."""
+        import csv
+
+        path = self.path / "history.csv"
+        if not path.is_file():
+            return []
+        with path.open(newline="", encoding="utf-8") as stream:
+            return [
+                {k: float(v) for k, v in row.items() if v not in ("", None)}
+                for row in csv.DictReader(stream)
+            ]
+
+    def metrics(self) -> dict:
+        """Return metrics.json (evaluations by split and file), or an empty dict."""
+        path = self.path / "metrics.json"
+        return self._read_json("metrics.json") if path.is_file() else {}
+
+    def add_metrics(self, key: str, values: dict) -> None:
+        """Set one entry of metrics.json."""
+        write_json(self.path / "metrics.json", {**self.metrics(), key: values})
+
+    def _read_config(self) -> dict:
+        import yaml
+
+        path = self.path / "config.yaml"
+        if not path.is_file():
+            kind = "has no config.yaml" if self.path.is_dir() else "does not exist"
+            raise UserError(
+                f"{self.path}: is not a run folder ({kind}); name the folder that train or import "
+                "wrote."
+            )
+        try:
+            document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: is damaged; train or import the run again.") from error
+        if not isinstance(document, dict) or "config" not in document:
+            raise UserError(f"{path}: is not the config of a run; name another folder.")
+        return document
+
+    def _read_json(self, name: str) -> dict:
+        path = self.path / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: is missing or damaged; make the run again.") from error
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that decide a result."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in ("gossamer-keras", "tensorflow", "keras", "numpy", "ai-edge-litert"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

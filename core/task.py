@@ -1,0 +1,217 @@
+"""What an app tells core: one object that binds a domain to every shared command.
+
+An app subclasses `Task` once, in its `task.py`, and states what is particular to its domain; reading,
+training, evaluation, export and the command line follow from it. Importing a task must not import
+TensorFlow; methods import what they need.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.data.index import Index, Sample
+from core.data.readers import Reader, read_with
+from core.errors import UserError, near_miss
+from core.model_card import ModelCard
+
+if TYPE_CHECKING:
+    from core.network import Network
+    from core.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Example:
+    """A decoded sample at the network's size, before augmentation and normalisation.
+
+    Attributes:
+        inputs: uint8 (H, W, C) image, or whatever the domain's `encode` understands.
+        target: The truth on the same grid, or None.
+    """
+
+    inputs: np.ndarray
+    target: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What training minimises.
+
+    Attributes:
+        loss: A Keras loss, or a list of one loss per output.
+        loss_weights: Weights of the outputs' losses, if several.
+        metrics: Keras metrics shown while training.
+    """
+
+    loss: Any
+    loss_weights: Sequence[float] | None = None
+    metrics: Sequence[Any] = ()
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The outcome of an evaluation.
+
+    Attributes:
+        summary: Metric name → value over the data set.
+        per_sample: One row per sample, with its `id`.
+        protocol: The definition behind the numbers, in words; printed with every table.
+    """
+
+    summary: dict[str, float]
+    per_sample: list[dict] = field(default_factory=list)
+    protocol: str = ""
+
+
+class Task(abc.ABC):
+    """The binding of one domain.
+
+    Attributes:
+        name: The app's name on the command line.
+        networks: Catalog names this app can train; the first is the default.
+        readers: Data formats by name.
+        sample_data: Folder of the built-in sample data (`--data sample`).
+        headline: Name of the metric that chooses the best checkpoint, in `Scores.summary`.
+        headline_mode: "max" or "min".
+        int8_tolerance: How much of the headline metric an integer file may lose.
+        defaults: Training defaults of the domain, by `TrainConfig` field.
+        options: Choices of the domain's own (loss, protocol, ...) with their defaults.
+        option_values: Allowed values of those options that are one of a few names.
+        demo: Changes to the training defaults for the few-minute `demo`, by `TrainConfig` field.
+    """
+
+    name: str
+    networks: tuple[str, ...]
+    readers: Mapping[str, Reader]
+    sample_data: Path
+    headline: str
+    headline_mode: str = "max"
+    int8_tolerance: float = 0.01
+    defaults: Mapping[str, Any] = {}
+    options: Mapping[str, Any] = {}
+    option_values: Mapping[str, Sequence[Any]] = {}
+    demo: Mapping[str, Any] = {}
+
+    # --- networks ---------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def network(self, name: str) -> Network:
+        """Return a network of this app by catalog name; a `UserError` names the known ones."""
+
+    @abc.abstractmethod
+    def build_arguments(self, card: ModelCard) -> dict:
+        """Return the builder's arguments that follow from a card (classes, channels)."""
+
+    # --- data -------------------------------------------------------------------------------
+
+    def read(self, path: str, format: str = "auto") -> Index:
+        """Return the index of a data set; "sample" names the built-in sample data."""
+        if str(path) == "sample":
+            return read_with(self.readers, self.sample_data, "auto")
+        return read_with(self.readers, Path(path), format)
+
+    def files(self, inputs: Iterable[Path]) -> list[Sample]:
+        """Return the samples `predict` makes of files and folders a user names."""
+        from core.data.images import find_images
+
+        samples, seen = [], set()
+        for path in map(Path, inputs):
+            if not path.exists():
+                raise UserError(f"{path}: no such file or folder; check the path.")
+            for file in find_images(path, recursive=True) if path.is_dir() else [path]:
+                name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+                if name in seen:
+                    raise UserError(
+                        f"{file}: a second input is called '{name}' and its result would "
+                        "overwrite the first one's; predict them into different folders."
+                    )
+                seen.add(name)
+                samples.append(Sample(id=name, inputs=(file,)))
+        return samples
+
+    @abc.abstractmethod
+    def check_data(self, index: Index, card: ModelCard) -> list[str]:
+        """Read every file of an index once and return what is wrong, a sentence each."""
+
+    @abc.abstractmethod
+    def load(self, sample: Sample, card: ModelCard) -> Example:
+        """Decode a sample and bring it to the card's input size; the same every time (cached)."""
+
+    @abc.abstractmethod
+    def augment(self, example: Example, rng: np.random.Generator, config: TrainConfig) -> Example:
+        """Return a randomly changed example; all randomness comes from `rng`."""
+
+    @abc.abstractmethod
+    def encode(self, example: Example, card: ModelCard) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the network's float32 input and the loss's target."""
+
+    def prepare(
+        self,
+        sample: Sample,
+        card: ModelCard,
+        *,
+        rng: np.random.Generator | None = None,
+        config: TrainConfig | None = None,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return input and target of one sample; augmented when `rng` is given."""
+        example = self.load(sample, card)
+        if rng is not None:
+            example = self.augment(example, rng, config)
+        return self.encode(example, card)
+
+    def batches(self, dataset, config: TrainConfig):
+        """Change the batched training `tf.data.Dataset` (multi-scale, mixing); default: not."""
+        return dataset
+
+    def training_arguments(self, config: TrainConfig) -> dict:
+        """Return extra builder arguments for the graph that is trained (auxiliary heads)."""
+        return {}
+
+    # --- training ---------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def objective(self, config: TrainConfig) -> Objective:
+        """Return loss and metrics."""
+
+    def check_options(self, options: Mapping[str, Any]) -> dict:
+        """Return the domain's options completed by defaults; a `UserError` for a wrong one."""
+        for name, value in options.items():
+            if name not in self.options:
+                raise UserError(f"No such option: '{name}'.{near_miss(name, self.options)}")
+            allowed = self.option_values.get(name)
+            if allowed is not None and value not in allowed:
+                raise UserError(f"Option '{name}' is '{value}'.{near_miss(value, allowed)}")
+        return {**self.options, **options}
+
+    # --- results ----------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def decode(self, outputs: Sequence[np.ndarray], sample: Sample, card: ModelCard) -> Any:
+        """Turn the raw outputs for one sample (no batch axis) into a result in its own units."""
+
+    @abc.abstractmethod
+    def score(
+        self,
+        results: Iterator[tuple[Sample, Any]],
+        card: ModelCard,
+        *,
+        quick: bool = False,
+    ) -> Scores:
+        """Compare results with the samples' truths; `quick` leaves out slow metrics."""
+
+    @abc.abstractmethod
+    def draw(self, sample: Sample, result: Any, card: ModelCard) -> np.ndarray:
+        """Return the picture of a result: uint8 (H, W, 3)."""
+
+    @abc.abstractmethod
+    def draw_truth(self, sample: Sample, card: ModelCard) -> np.ndarray | None:
+        """Return the picture of a sample's truth, or None where it has none."""
+
+    @abc.abstractmethod
+    def write(self, sample: Sample, result: Any, folder: Path, card: ModelCard) -> list[Path]:
+        """Write a result in the domain's file format and return the files."""

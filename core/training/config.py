@@ -1,0 +1,181 @@
+"""All choices of a training, as one checked object that is written into the run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.errors import UserError, near_miss
+
+OPTIMIZERS = ("adamw", "adam", "sgd")
+SCHEDULES = ("constant", "cosine", "step", "poly")
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What a training needs to be repeated.
+
+    Attributes:
+        app, network, variant: What is trained.
+        data, format: Where the samples are and how they are read.
+        input_size: (height, width); None takes the model card's.
+        channels: 1 (grey) or 3 (RGB).
+        classes: 1 for a single foreground, else the number of classes with background.
+        labels: Class names; empty takes the data set's.
+        epochs, batch, seed: As usual; the seed decides initial weights, order and augmentation.
+        optimizer: One of `OPTIMIZERS`.
+        learning_rate: Peak learning rate.
+        weight_decay: Decoupled for adamw, L2 otherwise.
+        momentum: For sgd.
+        schedule: One of `SCHEDULES`, changed once per epoch.
+        warmup_epochs: Linear rise from zero before the schedule.
+        final_learning_rate: End of cosine and poly.
+        step_epochs, step_factor: Every so many epochs the rate is multiplied by the factor.
+        poly_power: Exponent of poly.
+        clip_value, clip_norm: Gradient clipping by element and by global norm; None is off.
+        ema: Decay of the weights' moving average used for evaluation and saving; None is off.
+        precision: Keras dtype policy.
+        patience: Epochs without a better headline metric before stopping; None never stops.
+        validate_every: Epochs between evaluations on the validation split.
+        augment: Whether training samples are augmented.
+        cache: Whether decoded samples stay in memory.
+        workers: Threads of the input pipeline; 0 is one per core. Never changes the result.
+        steps_per_epoch: Stop an epoch after so many optimiser steps; None uses every sample.
+        initial_weights: Run folder to start from; None starts from random weights.
+        options: The app's own choices (see the task).
+    """
+
+    app: str
+    network: str
+    variant: str
+    data: str = "sample"
+    format: str = "auto"
+    input_size: tuple[int, int] | None = None
+    channels: int = 3
+    classes: int = 1
+    labels: tuple[str, ...] = ()
+    epochs: int = 100
+    batch: int = 8
+    seed: int = 0
+    optimizer: str = "adamw"
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    momentum: float = 0.9
+    schedule: str = "cosine"
+    warmup_epochs: int = 0
+    final_learning_rate: float = 0.0
+    step_epochs: int = 30
+    step_factor: float = 0.1
+    poly_power: float = 0.9
+    clip_value: float | None = None
+    clip_norm: float | None = None
+    ema: float | None = None
+    precision: str = "float32"
+    patience: int | None = None
+    validate_every: int = 1
+    augment: bool = True
+    cache: bool = True
+    workers: int = 0
+    steps_per_epoch: int | None = None
+    initial_weights: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        for name, allowed in (
+            ("optimizer", OPTIMIZERS),
+            ("schedule", SCHEDULES),
+            ("precision", PRECISIONS),
+        ):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise UserError(f"Config: {name} is '{value}'.{near_miss(value, allowed)}")
+        for name in ("epochs", "batch", "classes", "validate_every", "step_epochs"):
+            if getattr(self, name) < 1:
+                raise UserError(f"Config: {name} is {getattr(self, name)}; it must be 1 or more.")
+        if self.channels not in (1, 3):
+            raise UserError(f"Config: channels is {self.channels}; it must be 1 (grey) or 3 (RGB).")
+        if self.learning_rate <= 0:
+            raise UserError(f"Config: learning_rate is {self.learning_rate}; it must be positive.")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise UserError(f"Config: ema is {self.ema}; it must lie between 0 and 1.")
+
+    def to_dict(self) -> dict:
+        """Return the choices as YAML-ready values."""
+        values = dataclasses.asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, source: str = "config") -> TrainConfig:
+        """Return the checked config; an unknown key or a value of the wrong kind is an error.
+
+        Args:
+            values: Field name → value.
+            source: What to name in the error (a file).
+        """
+        known = {f.name: f for f in dataclasses.fields(cls)}
+        for name in values:
+            if name not in known:
+                raise UserError(f"{source}: unknown key '{name}'.{near_miss(name, known)}")
+        checked = {name: _cast(name, value, known[name], source) for name, value in values.items()}
+        try:
+            return cls(**checked)
+        except TypeError as error:
+            missing = [name for name in ("app", "network", "variant") if name not in values]
+            raise UserError(f"{source}: lacks {', '.join(missing)}.") from error
+
+
+def read_config_file(path: str | Path) -> dict:
+    """Return the mapping of a YAML config file.
+
+    Raises:
+        UserError: When the file is missing or is no YAML mapping.
+    """
+    import yaml
+
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); check the path.") from error
+    except yaml.YAMLError as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
+        raise UserError(f"{path}: is not valid YAML near line {line}; mend it.") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: must hold 'key: value' lines.")
+    return values
+
+
+def _cast(name: str, value: Any, spec: dataclasses.Field, source: str) -> Any:
+    """Return `value` as the field's type; YAML gives 1e-4 as text and 1 where 1.0 is meant."""
+    kind = str(spec.type)
+    if value is None:
+        if "None" in kind:
+            return None
+        raise UserError(f"{source}: {name} has no value.")
+    try:
+        if kind.startswith("tuple[int, int]"):
+            height, width = (value, value) if isinstance(value, int) else value
+            return (int(height), int(width))
+        if kind.startswith("tuple[str"):
+            return tuple(str(item) for item in ([value] if isinstance(value, str) else value))
+        if kind.startswith("Mapping"):
+            return dict(value)
+        if kind.startswith("bool"):
+            if not isinstance(value, bool):
+                raise ValueError
+            return value
+        if kind.startswith("int"):
+            if isinstance(value, bool) or float(value) != int(float(value)):
+                raise ValueError
+            return int(float(value))
+        if kind.startswith("float"):
+            return float(value)
+        return str(value)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{source}: {name} is {value!r}; expected {kind.replace('|', 'or')}."
+        ) from error
