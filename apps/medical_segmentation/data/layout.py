@@ -1,0 +1,168 @@
+"""Finding the folders of a published layout, and pairing images with masks by name.
+
+Images and masks are never paired by their order: one missing file would shift all that follow.
+No file is opened here, so that an index of thousands of samples is made at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from core.data.images import find_images, is_visible, natural_key
+from core.data.index import Sample
+from core.errors import UserError
+
+IMAGES = ("images", "image", "imgs", "img", "original", "originals")
+MASKS = (
+    *("masks", "mask", "groundtruth", "gt", "labels", "label"),
+    *("annotations", "annotation", "segmentations", "segmentation"),
+)
+SPLIT_FOLDERS = {
+    **{"train": "train", "training": "train", "trainset": "train"},
+    **{"val": "val", "valid": "val", "validation": "val", "valset": "val"},
+    **{"test": "test", "testing": "test", "testset": "test"},
+}
+MASK_SUFFIX = re.compile(r"[ _-](mask|masks|segmentation|seg|gt|groundtruth|labels?)$", re.I)
+IMAGE_SUFFIX = re.compile(r"[ _-](image|img)$", re.I)
+
+_PARTS = frozenset((*IMAGES, *MASKS, "cxrpng", "manualmask"))
+_AT_REST_NS = 2 * 10**9  # a folder changed this long ago: no clock is too coarse to tell
+_SHOWN = 3  # names listed in an error
+
+
+def plain(name: str) -> str:
+    """Return a folder name as it is compared: lower case, without spaces, '_' and '-'."""
+    return re.sub(r"[\s_-]+", "", name).lower()
+
+
+def folders(path: Path) -> list[Path]:
+    """Return the visible folders of a folder in natural order; none for a file."""
+    if not path.is_dir():
+        return []
+    changed = path.stat().st_mtime_ns
+    at_rest = time.time_ns() - changed > _AT_REST_NS
+    names = (_folder_names if at_rest else _folder_names.__wrapped__)(path.absolute(), changed)
+    return [path / name for name in names]
+
+
+@functools.lru_cache(maxsize=4096)
+def _folder_names(path: Path, changed: int) -> tuple[str, ...]:
+    """List a folder. Remembered, as every reader asks again for folders of thousands of files."""
+    with os.scandir(path) as entries:
+        names = [one.name for one in entries if one.is_dir() and is_visible(one.name)]
+    return tuple(sorted(names, key=natural_key))
+
+
+def subfolder(path: Path, *names: str) -> Path | None:
+    """Return the folder in `path` called like one of `names`, the earlier name first."""
+    found = {plain(folder.name): folder for folder in reversed(folders(path))}
+    return next((found[plain(name)] for name in names if plain(name) in found), None)
+
+
+def image_and_mask_folders(path: Path) -> tuple[Path, Path] | None:
+    """Return the images folder and the masks folder in `path`, under any of their usual names."""
+    images, masks = subfolder(path, *IMAGES), subfolder(path, *MASKS)
+    return (images, masks) if images and masks else None
+
+
+def locate(path: Path, fits: Callable[[Path], bool]) -> Path | None:
+    """Return the folder that fits a layout: `path`, its one child that fits, or its parent.
+
+    The parent is taken only for a path that is a part of the layout, such as `…/images`, which
+    the parent would not fit without.
+    """
+    if not path.is_dir():
+        return None
+    if fits(path):
+        return path
+    children = [folder for folder in folders(path) if fits(folder)]
+    if children:
+        return children[0] if len(children) == 1 else None
+    parent = path.absolute().parent
+    return parent if plain(path.absolute().name) in _PARTS and fits(parent) else None
+
+
+def located(path: Path, fits: Callable[[Path], bool], expected: str) -> Path:
+    """Return `locate`'s answer or refuse the path, saying what was `expected`."""
+    root = locate(path, fits)
+    if root is not None:
+        return root
+    children = [folder.name for folder in folders(path) if fits(folder)]
+    if len(children) > 1:
+        shown = ", ".join(f"'{name}'" for name in children[:_SHOWN])
+        raise UserError(f"{path}: holds several data sets ({shown}); pass one of them.")
+    raise UserError(f"{path}: expected {expected}; check the path or the --format.")
+
+
+def match(images: Path, masks: Path, *, split: str = "", prefix: str = "") -> list[Sample]:
+    """Pair the images of a folder with the masks of another by base name.
+
+    Subfolders belong to the name. A mask belongs to the image of its very name, or else of its
+    name without a suffix such as `_mask`, `_segmentation`, `_gt` or `_label`.
+
+    Args:
+        images: Folder of the images.
+        masks: Folder of the masks.
+        split: Put into every sample.
+        prefix: Put before every id (`train/`).
+
+    Raises:
+        UserError: When a name occurs twice, an image has no mask or a mask no image.
+    """
+    by_name = by_stem(images, find_images(images, recursive=True))
+    bare = {IMAGE_SUFFIX.sub("", name): name for name in by_name}
+    found: dict[str, Path] = {}
+    strays = []
+    for name, mask in by_stem(masks, find_images(masks, recursive=True)).items():
+        short = MASK_SUFFIX.sub("", name)
+        image = next((n for n in (name, short, bare.get(short)) if n in by_name), None)
+        if image is None:
+            strays.append(mask)
+        elif image in found:
+            raise UserError(
+                f"{masks}: '{found[image].name}' and '{mask.name}' are both masks of "
+                f"'{by_name[image].name}'; remove or rename one."
+            )
+        else:
+            found[image] = mask
+    refuse_unpaired([path for name, path in by_name.items() if name not in found], strays)
+    return [
+        Sample(id=f"{prefix}{name}", inputs=(path,), targets=(found[name],), split=split)
+        for name, path in by_name.items()
+    ]
+
+
+def by_stem(folder: Path, files: Iterable[Path]) -> dict[str, Path]:
+    """Return files by their path in `folder` without suffix; refuse one that occurs twice."""
+    found: dict[str, Path] = {}
+    start = len(str(folder)) + 1
+    for path in files:
+        name = os.path.splitext(str(path)[start:])[0].replace(os.sep, "/")
+        if name in found:
+            raise UserError(
+                f"{folder}: '{found[name].name}' and '{path.name}' have the same base name; "
+                "remove or rename one."
+            )
+        found[name] = path
+    return found
+
+
+def refuse_unpaired(images: Sequence[Path], masks: Sequence[Path]) -> None:
+    """Raise a `UserError` that counts and names images without mask and masks without image."""
+    parts = [
+        f"{len(paths)} {what} ({', '.join(repr(path.name) for path in paths[:_SHOWN])}"
+        f"{', …' if len(paths) > _SHOWN else ''})"
+        for paths, what in ((images, "image(s) without mask"), (masks, "mask(s) without image"))
+        if paths
+    ]
+    if parts:
+        folder = (images or masks)[0].parent
+        raise UserError(
+            f"{folder}: {' and '.join(parts)}; add, remove or rename files so that every image "
+            "has a mask of its base name."
+        )

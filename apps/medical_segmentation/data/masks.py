@@ -1,0 +1,114 @@
+"""What the values of a mask file mean, and the check of a data set's every file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from core.data.images import read_image, read_mask, read_size
+from core.data.index import Index, Sample
+from core.errors import UserError
+
+_SHOWN = 6  # values listed in an error
+
+
+def load_mask(sample: Sample, classes: int) -> np.ndarray:
+    """Return the class index of every pixel.
+
+    Args:
+        sample: Its targets are the mask files; `extra["page"]` chooses a page of a stack.
+        classes: 1 for a binary mask, which is binarised by MK-UNet's rule: where the largest value
+            of the file is beyond 127, foreground is > 20 (so noise of JPEG masks and grey edges
+            are settled), otherwise >= 1; 16-bit instance labels: > 0. Several masks are merged:
+            foreground is what any of them marks. 2 or more: the values are class indices, 0 is
+            background; of several masks the highest index counts.
+
+    Returns:
+        uint8 (H, W), 0..max(classes - 1, 1).
+
+    Raises:
+        UserError: When a mask cannot be read, differs in size from the image, has values that are
+            not class indices, or the sample has no mask.
+    """
+    if not sample.targets:
+        raise UserError(f"Sample '{sample.id}' has no mask; evaluate on data with masks.")
+    if not 1 <= classes <= 256:
+        raise UserError(f"Masks of {classes} classes cannot be read; choose 1 to 256 --classes.")
+    page = sample.extra.get("page", 0)
+    size = read_size(sample.inputs[0])
+    merged = np.zeros(size, np.uint8)
+    for path in sample.targets:
+        raw = read_mask(path, page=page)
+        if raw.shape != size:
+            raise UserError(
+                f"Mask '{path}' is {_size(raw.shape)} (height x width) but its image "
+                f"'{sample.inputs[0].name}' {_size(size)}; export them at the same size."
+            )
+        values = binarise(raw) if classes == 1 else _class_indices(path.name, raw, classes)
+        np.maximum(merged, values, out=merged)
+    return merged
+
+
+def binarise(raw: np.ndarray) -> np.ndarray:
+    """Return 0 and 1 of a raw mask: uint8 or uint16 (H, W) to uint8 (H, W).
+
+    More than 127 instance labels in an 8-bit file cannot be told from a noisy 0/255 mask: such
+    masks belong in 16-bit files.
+    """
+    if raw.dtype == np.uint16:
+        return (raw > 0).astype(np.uint8)
+    return (raw > 20 if raw.max() > 127 else raw >= 1).astype(np.uint8)
+
+
+def _class_indices(name: str, raw: np.ndarray, classes: int) -> np.ndarray:
+    if raw.max() < classes:
+        return raw.astype(np.uint8)
+    values = np.unique(raw).tolist()
+    shown = ", ".join(map(str, values[:_SHOWN])) + (", …" if len(values) > _SHOWN else "")
+    raise UserError(
+        f"Mask '{name}' has values {{{shown}}}; expected class indices 0..{classes - 1}. Pass "
+        "--classes 1 if it is a binary mask, or store class indices."
+    )
+
+
+def check_sample(sample: Sample, classes: int) -> tuple[str, str]:
+    """Decode a sample's files; return (a sentence on what is wrong or "", hash of its pixels)."""
+    try:
+        image = read_image(sample.inputs[0], page=sample.extra.get("page", 0))
+        if sample.targets:
+            load_mask(sample, classes)
+    except UserError as error:
+        return str(error), ""
+    return "", hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
+
+
+def check(index: Index, classes: int) -> list[str]:
+    """Decode every file of an index and return what is wrong with it, a sentence each.
+
+    Found are files that cannot be decoded, masks of another size than their image, values that are
+    not class indices, and images that are in two splits pixel by pixel.
+    """
+    return list(_problems(index, classes))
+
+
+def _problems(index: Index, classes: int) -> Iterator[str]:
+    seen: dict[str, Sample] = {}
+    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter lock
+        results = pool.map(lambda sample: check_sample(sample, classes), index.samples)
+        for sample, (problem, digest) in zip(index.samples, results, strict=True):
+            if problem:
+                yield problem
+                continue
+            other = seen.setdefault(digest, sample)
+            if other.split != sample.split:
+                yield (
+                    f"Image '{sample.id}' ({sample.split or 'no split'}) is the same picture as "
+                    f"'{other.id}' ({other.split or 'no split'}); keep it in one split."
+                )
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]}x{shape[1]}"
