@@ -1,0 +1,216 @@
+"""One function that reads any published checkpoint: `read`."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.checkpoints import torch_files
+from core.checkpoints.pickled_values import Leaf, Malformed, Refused, Unsupported
+from core.checkpoints.state import find_state, plain_names
+from core.errors import UserError, near_miss
+
+SUFFIXES = (".pth", ".pt", ".tar", ".bin", ".ckpt", ".safetensors", ".npz")
+
+# First bytes of files that are often taken for checkpoints, and what to say of them.
+_OTHERS = (
+    (
+        b"version https://git-lfs",
+        "is a git-lfs pointer, not the file; fetch it with 'git lfs pull'",
+    ),
+    (b"\x89PNG", "is a PNG image, not a checkpoint"),
+    (b"\xff\xd8\xff", "is a JPEG image, not a checkpoint"),
+    (b"\x89HDF", "is an HDF5 file (Keras weights), not a published PyTorch checkpoint"),
+    (b"\x1f\x8b", "is a gzip archive; unpack it and give the checkpoint inside"),
+    (b"%PDF", "is a PDF document, not a checkpoint"),
+    (b"<", "is a web page, not a checkpoint; download the file itself"),
+)
+
+_SAFETENSORS_DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "i1",
+    "U64": "<u8",
+    "U32": "<u4",
+    "U16": "<u2",
+    "U8": "u1",
+    "BOOL": "u1",
+    "C64": "<c8",
+}
+
+# What damaged content can raise in the standard library and in NumPy.
+_DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Return a published checkpoint's tensors by name, without running anything from the file.
+
+    Reads PyTorch files of both formats (.pth, .pt, .tar, .bin, .ckpt), plain pickles of NumPy
+    arrays, .safetensors and .npz; the content decides, not the suffix. Wrappers such as
+    `state_dict` are opened and prefixes such as `module.` removed by the rules of
+    `core.checkpoints.state`.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Fresh arrays in the file's order and layout, with the file's types: float16 stays float16,
+        bfloat16 becomes float32 (NumPy has none), bool stays bool.
+
+    Raises:
+        UserError: When the file is missing, damaged, not a checkpoint, asks to run code, or holds
+            no tensors.
+    """
+    path = Path(path)
+    head = _head(path)
+    try:
+        state = _read(path, head)
+    except Refused as refused:
+        raise UserError(
+            f"{path}: asks to run '{refused.name}' while loading; such a file is not read. "
+            "Ask its publisher for a state dict or a .safetensors file."
+        ) from None
+    except Unsupported as error:
+        raise UserError(f"{path}: cannot be read: {error}.") from error
+    except Malformed as error:
+        raise UserError(f"{path}: cannot be read: {error}; download or copy it again.") from error
+    except _DAMAGE as error:
+        raise UserError(f"{path}: is cut short or damaged; download or copy it again.") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    if not state:
+        raise UserError(f"{path}: holds no tensors; give a checkpoint with the network's weights.")
+    return plain_names(state)
+
+
+def _head(path: Path) -> bytes:
+    """Return the first bytes of a file, or say why there are none."""
+    try:
+        if path.is_dir():
+            raise UserError(f"{path}: is a folder; give the checkpoint file.")
+        if not path.exists():
+            siblings = path.parent.iterdir() if path.parent.is_dir() else ()
+            known = sorted(file.name for file in siblings if file.suffix in SUFFIXES)[:10]
+            raise UserError(f"{path}: no such file.{near_miss(path.name, known)}")
+        with path.open("rb") as stream:
+            head = stream.read(512)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    if not head:
+        raise UserError(f"{path}: is empty (0 bytes); download or copy it again.")
+    return head
+
+
+def _read(path: Path, head: bytes) -> dict[str, np.ndarray]:
+    if head[:2] == b"PK":
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+        names = [info.filename for info in entries]
+        if torch_files.is_torch_zip(names):
+            return _arrays(path, torch_files.read_zip(path))
+        if any(name.endswith(".npy") for name in names):
+            return _read_npz(path, entries)
+        raise UserError(
+            f"{path}: is a zip archive without a checkpoint; unpack it and give the file inside."
+        )
+    if head[:1] == b"\x80" and head[1:2] <= b"\x05":
+        return _arrays(path, torch_files.read_stream(path))
+    if head[8:9] == b"{":
+        return _read_safetensors(path)
+    for start, sentence in _OTHERS:
+        if head.lstrip().startswith(start):
+            raise UserError(f"{path}: {sentence}.")
+    if head[257:262] == b"ustar":
+        raise UserError(f"{path}: is a tar archive; unpack it and give the checkpoint inside.")
+    raise UserError(
+        f"{path}: is not a checkpoint; expected a file of PyTorch, .safetensors or .npz."
+    )
+
+
+def _arrays(path: Path, content: Any) -> dict[str, np.ndarray]:
+    """Read the network's arrays out of a checkpoint's content."""
+    leaves: dict[str, Leaf] = find_state(content)
+    # Repeated (expanded) and shared storages unfold; nothing honest unfolds this far.
+    if sum(leaf.nbytes for leaf in leaves.values()) > max(2**28, 16 * path.stat().st_size):
+        raise Malformed("its tensors are far larger than the file")
+    return {name: leaf.array() for name, leaf in leaves.items()}
+
+
+def _read_npz(path: Path, entries: list[zipfile.ZipInfo]) -> dict[str, np.ndarray]:
+    # Deflate shrinks at most 1032 times: what claims more is made to fill the memory.
+    if any(info.file_size > 1032 * info.compress_size + 64 for info in entries):
+        raise Malformed("an entry claims an impossible size")
+    sizes = {info.filename: info.file_size for info in entries}
+    found = {}
+    with zipfile.ZipFile(path) as archive:
+        for name in sizes:
+            with archive.open(name) as stream:
+                version = np.lib.format.read_magic(stream)
+                header = {
+                    (1, 0): np.lib.format.read_array_header_1_0,
+                    (2, 0): np.lib.format.read_array_header_2_0,
+                }[version]
+                shape, fortran, dtype = header(stream)
+                if dtype.kind not in "biufc":
+                    raise Unsupported(
+                        f"'{name}' holds {dtype} values, not numbers; save it without them"
+                    )
+                raw = stream.read()
+            flat = np.frombuffer(raw, dtype)
+            array = flat.reshape(shape, order="F" if fortran else "C")
+            found[name.removesuffix(".npy")] = array.astype(dtype.newbyteorder("="))
+    return found
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        if length > size - 8:
+            raise Malformed("its header is cut short")
+        header = json.loads(stream.read(length))
+    start = 8 + length
+    content = np.memmap(path, np.uint8, "r") if size > start else np.empty(size, np.uint8)
+    header.pop("__metadata__", None)
+    if sum(max(0, e["data_offsets"][1] - e["data_offsets"][0]) for e in header.values()) > size:
+        raise Malformed("its tensors overlap")
+    return {name: _safetensor(content[start:], name, entry) for name, entry in header.items()}
+
+
+def _safetensor(data: np.ndarray, name: str, entry: dict) -> np.ndarray:
+    """Return one tensor; `data` is what follows the header."""
+    kind, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if kind not in _SAFETENSORS_DTYPES:
+        raise Unsupported(f"'{name}' has type {kind}, which NumPy lacks; save it as F32")
+    if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)) or end > len(data):
+        raise Malformed(f"tensor '{name}' lies outside of it")
+    flat = np.frombuffer(data[begin:end], _SAFETENSORS_DTYPES[kind]).reshape(shape)
+    if kind == "BF16":
+        return (flat.astype(np.uint32) << 16).view(np.float32)
+    return flat != 0 if kind == "BOOL" else flat.copy()
