@@ -81,7 +81,7 @@ class LiteRTEngine:
         if card is None:
             from core.export.metadata import extract
 
-            card = ModelCard.from_dict(extract(path)["model_card"], source=str(path))
+            card = ModelCard.from_dict(extract(path).get("model_card", {}), source=self.name)
         self.card = card
         self._interpreter = interpreter(path, threads=threads, delegate=delegate)
         self._inputs = self._interpreter.get_input_details()
@@ -104,12 +104,12 @@ class LiteRTEngine:
         rows: list[list[np.ndarray]] = []
         for image in batch:
             self._interpreter.set_tensor(
-                self._inputs[0]["index"], quantize(image[None], self._inputs[0])
+                self._inputs[0]["index"], to_codes(image[None], self._inputs[0])
             )
             self._interpreter.invoke()
             rows.append(
                 [
-                    dequantize(self._interpreter.get_tensor(detail["index"])[0], detail)
+                    from_codes(self._interpreter.get_tensor(detail["index"])[0], detail)
                     for detail in self._outputs
                 ]
             )
@@ -140,7 +140,7 @@ def interpreter(path: str | Path | bytes, *, threads: int | None, delegate: bool
     return engine
 
 
-def quantize(values: np.ndarray, detail: dict) -> np.ndarray:
+def to_codes(values: np.ndarray, detail: dict) -> np.ndarray:
     """Return float32 values in the integer type of an interpreter tensor (or unchanged)."""
     if not np.issubdtype(detail["dtype"], np.integer):
         return values.astype(detail["dtype"])
@@ -150,7 +150,7 @@ def quantize(values: np.ndarray, detail: dict) -> np.ndarray:
     return np.clip(codes, limits.min, limits.max).astype(detail["dtype"])
 
 
-def dequantize(values: np.ndarray, detail: dict) -> np.ndarray:
+def from_codes(values: np.ndarray, detail: dict) -> np.ndarray:
     """Return an interpreter tensor's values as float32."""
     if not np.issubdtype(detail["dtype"], np.integer):
         return values.astype(np.float32)

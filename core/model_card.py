@@ -76,8 +76,8 @@ class ModelCard:
         if min(size) < multiple or any(side % multiple for side in size):
             fitting = [max(multiple, round(side / multiple) * multiple) for side in size]
             raise UserError(
-                f"Input size {size[0]}x{size[1]} does not fit {self.network}: height and width must "
-                f"be multiples of {multiple}; the nearest that fits is {fitting[0]}x{fitting[1]}."
+                f"Input size {size[0]}x{size[1]} does not fit {self.network}: height and width "
+                f"must be multiples of {multiple}; the nearest that fits is {fitting[0]}x{fitting[1]}."
             )
 
     def replace(self, **changes) -> ModelCard:

@@ -1,8 +1,8 @@
 """What an app tells core: one object that binds a domain to every shared command.
 
-An app subclasses `Task` once, in its `task.py`, and states what is particular to its domain; reading,
-training, evaluation, export and the command line follow from it. Importing a task must not import
-TensorFlow; methods import what they need.
+An app subclasses `Task` once, in its `task.py`, and states what is particular to its domain;
+reading, training, evaluation, export and the command line follow from it. Importing a task must
+not import TensorFlow; methods import what they need.
 """
 
 from __future__ import annotations
@@ -171,6 +171,17 @@ class Task(abc.ABC):
     def training_arguments(self, config: TrainConfig) -> dict:
         """Return extra builder arguments for the graph that is trained (auxiliary heads)."""
         return {}
+
+    def training_graph(self, model, config: TrainConfig):
+        """Return the graph that `fit` sees, sharing the model's weights; default: the model.
+
+        For losses that need all heads at once: a graph that stacks them into one output.
+        """
+        return model
+
+    def training_input_shape(self, card: ModelCard, config: TrainConfig) -> tuple:
+        """Return (height, width, channels) of the trained graph; None sides where they vary."""
+        return (*card.input_size, card.channels)
 
     # --- training ---------------------------------------------------------------------------
 

@@ -162,6 +162,7 @@ def segmentation_scores(
     classes: int = 1,
     protocol: str = "native",
     spacing: Sequence[float] | None = None,
+    distances: bool = True,
 ) -> dict[str, float]:
     """Return the scores of one image as one flat row.
 
@@ -172,6 +173,7 @@ def segmentation_scores(
         classes: Outputs of the network: 1 (binary), or the number of classes with background.
         protocol: Name of the protocol, which sets the conventions for empty masks.
         spacing: Size of a pixel for HD95; None gives pixels.
+        distances: Whether HD95, which takes most of the time, is computed; else it is left out.
 
     Returns:
         Binary: "dice", "iou", "precision", "recall", "specificity" in [0, 1] by the "smooth"
@@ -190,7 +192,8 @@ def segmentation_scores(
     if classes == 1:
         counts = overlap(prediction, truth)
         scores = _overlaps(counts, rules.empty)
-        scores["hd95"] = hd95(prediction, truth, **distance)
+        if distances:
+            scores["hd95"] = hd95(prediction, truth, **distance)
         return {**scores, **counts._asdict()}
 
     _check_indices(prediction, truth, classes)
@@ -200,11 +203,11 @@ def segmentation_scores(
         counts = overlap(predicted, true)
         scores = _overlaps(counts, "nan")
         absent = counts.tp + counts.fp + counts.fn == 0
-        scores["hd95"] = float("nan") if absent else hd95(predicted, true, **distance)
+        if distances:
+            scores["hd95"] = float("nan") if absent else hd95(predicted, true, **distance)
         row |= {f"{name}_{k}": value for name, value in {**scores, **counts._asdict()}.items()}
-    means = {
-        name: _mean([row[f"{name}_{k}"] for k in range(1, classes)]) for name in (*OVERLAPS, "hd95")
-    }
+    names = (*OVERLAPS, "hd95") if distances else OVERLAPS
+    means = {name: _mean([row[f"{name}_{k}"] for k in range(1, classes)]) for name in names}
     return means | row
 
 
@@ -233,7 +236,8 @@ def summarise(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     if not rows:
         raise ValueError("`rows` must hold one row per image. Received: no rows")
     suffixes = [key.removeprefix("tp") for key in rows[0] if key == "tp" or key.startswith("tp_")]
-    names = [f"{name}{suffix}" for suffix in ["", *suffixes] for name in (*OVERLAPS, "hd95")]
+    metrics = [name for name in (*OVERLAPS, "hd95") if name in rows[0]]
+    names = [f"{name}{suffix}" for suffix in ["", *suffixes] for name in metrics]
     summary: dict[str, float] = {}
     missing: dict[str, float] = {}
     for name in dict.fromkeys(names):

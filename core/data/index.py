@@ -118,12 +118,7 @@ def make_index(
     twice = [name for name, n in Counter(sample.id for sample in samples).items() if n > 1]
     if twice:
         raise UserError(f"{root}: sample '{twice[0]}' occurs more than once; rename one of them.")
-    ordered = tuple(sorted(samples, key=lambda sample: _natural(sample.id)))
+    from core.data.images import natural_key
+
+    ordered = tuple(sorted(samples, key=lambda sample: natural_key(sample.id)))
     return Index(format, Path(root), ordered, tuple(labels), tuple(notes))
-
-
-def _natural(name: str) -> list:
-    """Sort key that puts 2.png before 10.png."""
-    import re
-
-    return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in re.split(r"(\d+)", name)]

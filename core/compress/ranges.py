@@ -1,0 +1,210 @@
+"""Where the ranges of a quantized model come from: calibration on real samples, and floors.
+
+A range that collapses (a bottleneck whose ReLU units are dead for all samples) makes the ratio
+input_scale · weight_scale / output_scale of its operator leave what XNNPACK computes, and the
+default delegate then refuses the whole file. Floors keep every ratio inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from core.compress.quantizers import ActivationQuantizer, rounding_off
+from core.errors import UserError
+
+OBSERVERS = ("minmax", "average")
+# XNNPACK computes ratios in [low, high); the margins of two keep rounding off the borders.
+LIMITS = {
+    "weighted": (2.0**-32 * 2, 2.0**8 / 2),
+    "add": (2.0**-10 * 2, 2.0**8 / 2),
+    "multiply": (2.0**-16 * 2, 2.0**8 / 2),
+}
+# The converter widens ranges below 1e-6 by itself, which would undo what is balanced here.
+NARROWEST = 1e-5
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """An operator that binds the scales of its inputs, weights and output.
+
+    Attributes:
+        kind: Key of `LIMITS`: "weighted" and "multiply" bind the product of the input (and weight)
+            scales over the output's, "add" each input's over the output's.
+        inputs: Quantizers of the inputs.
+        output: Quantizer of the output.
+        layer: The layer with the kernel, for "weighted".
+    """
+
+    kind: str
+    inputs: list[ActivationQuantizer]
+    output: ActivationQuantizer
+    layer: keras.layers.Layer | None = None
+
+    def ratios(self) -> np.ndarray:
+        """Return the ratios as they are."""
+        scales = np.array([quantizer.scale for quantizer in self.inputs])
+        if self.kind == "weighted":
+            scales = scales[0] * self.layer.scales
+        elif self.kind == "multiply":
+            scales = np.atleast_1d(scales.prod())
+        return scales / self.output.scale if self.output.scale else np.full_like(scales, np.inf)
+
+
+def calibrate(
+    model, samples: Iterable[np.ndarray], *, observer: str = "minmax", batch: int = 4
+) -> list[str]:
+    """Set every range of a quantized model from real samples; return notes on raised floors.
+
+    Args:
+        model: The result of `core.compress.quantize.quantize`.
+        samples: float32 network inputs (H, W, C), of one size.
+        observer: "minmax" takes the extremes over all samples; "average" the mean of each sample's
+            extremes, which ignores rare outliers.
+        batch: Samples per call.
+
+    Returns:
+        A sentence per range that had to be widened, naming the layer.
+
+    Raises:
+        UserError: When there are no samples or they produce NaN.
+    """
+    if observer not in OBSERVERS:
+        raise ValueError(f"`observer` must be one of {OBSERVERS}. Received: {observer!r}")
+    uses = [
+        (layer, node)
+        for layer in model.layers
+        if isinstance(layer, ActivationQuantizer) and layer.fixed is None
+        for node in layer._inbound_nodes
+    ]
+    lows, highs = _extremes(model, [node.input_tensors[0] for _, node in uses], samples, batch)
+    bounds: dict[int, list] = {}
+    for position, (layer, _) in enumerate(uses):
+        low, high = lows[:, position], highs[:, position]
+        if observer == "minmax":
+            found = [low.min(), high.max()]
+        else:
+            found = [low.mean(), high.mean()]
+        # A quantizer with several uses (a shared range) takes the hull of all of them.
+        known = bounds.setdefault(id(layer), [layer, *found])
+        known[1:] = [min(known[1], found[0]), max(known[2], found[1])]
+    for layer, low, high in bounds.values():
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise UserError(
+                f"{layer.name}: calibration gives {low} to {high}; the network's weights or the "
+                "calibration samples hold NaN or infinity: check the training."
+            )
+        layer.set_range(low, high)
+    return raise_floors(model)
+
+
+def raise_floors(model) -> list[str]:
+    """Widen ranges until every operator's ratio is one that XNNPACK computes.
+
+    Returns:
+        A sentence per widened range, naming the operator's layer.
+    """
+    notes: dict[str, str] = {}
+    for layer in model.layers:
+        if isinstance(layer, ActivationQuantizer) and layer.scale * 255 < NARROWEST:
+            _widen(layer, NARROWEST / 255)
+    # Widening one output changes the inputs of the next operators: repeat until nothing moves.
+    for _ in range(100):
+        moved = False
+        for constraint in model.constraints:
+            low, high = LIMITS[constraint.kind]
+            ratios = constraint.ratios()
+            name = constraint.output.name.removesuffix(".range")
+            if ratios.max() > high:
+                before = (float(constraint.output.minimum), float(constraint.output.maximum))
+                _widen(constraint.output, _wanted(constraint, ratios) / high)
+                notes[name] = (
+                    f"{name}: the calibrated range [{before[0]:.3g}, {before[1]:.3g}] is too "
+                    "narrow for XNNPACK and was widened to "
+                    f"[{float(constraint.output.minimum):.3g}, "
+                    f"{float(constraint.output.maximum):.3g}]"
+                )
+                moved = True
+            elif ratios.min() < low:
+                moved |= _raise_inputs(constraint, low)
+                notes.setdefault(name, f"{name}: an input range was widened for XNNPACK")
+        if not moved:
+            return list(notes.values())
+    raise UserError(
+        "No ranges were found that XNNPACK computes "
+        f"(last at {name}); the network's scales differ too much: export with --precision dynamic."
+    )
+
+
+def _wanted(constraint: Constraint, ratios: np.ndarray) -> float:
+    """Return the largest numerator of the ratios (the output scale times the ratio)."""
+    if np.isfinite(ratios).all():
+        return float(ratios.max()) * constraint.output.scale
+    scales = [quantizer.scale for quantizer in constraint.inputs]
+    if constraint.kind == "weighted":
+        return scales[0] * float(constraint.layer.scales.max())
+    return float(np.prod(scales)) if constraint.kind == "multiply" else max(scales)
+
+
+def _raise_inputs(constraint: Constraint, low: float) -> bool:
+    """Widen what makes a ratio too small: the kernel's range, or the inputs' ranges."""
+    output = constraint.output.scale
+    if constraint.kind == "weighted":
+        floor = low * output / constraint.inputs[0].scale * 127.0
+        layer = constraint.layer
+        limit = keras.ops.convert_to_numpy(layer.kernel_range)
+        layer.kernel_range.assign(np.maximum(limit, floor * 1.01))
+        return True
+    moved = False
+    factor = low / constraint.ratios().min() if constraint.kind == "multiply" else None
+    for quantizer in constraint.inputs:
+        wanted = quantizer.scale * np.sqrt(factor) * 1.01 if factor else low * output * 1.01
+        if quantizer.fixed is None and quantizer.scale < wanted:
+            _widen(quantizer, wanted)
+            moved = True
+    return moved
+
+
+def _widen(quantizer: ActivationQuantizer, scale: float) -> None:
+    """Stretch a range to a scale, keeping its shape; a collapsed one becomes [0, ...]."""
+    low, high = float(quantizer.minimum), float(quantizer.maximum)
+    width = scale * 1.01 * (2**quantizer.bits - 1)
+    if quantizer.fixed is not None:
+        raise UserError(f"{quantizer.name}: its range is fixed and cannot be widened.")
+    if high - low < 1e-30:
+        quantizer.set_range(0.0, width)
+    else:
+        factor = width / (high - low)
+        quantizer.set_range(low * factor, high * factor)
+
+
+def _extremes(model, tensors, samples, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return minimum and maximum of every tensor for every sample, each (samples, tensors)."""
+    import tensorflow as tf
+
+    with rounding_off(model):
+        probe = keras.Model(model.input, tensors)
+
+        @tf.function(reduce_retracing=True)
+        def extremes(inputs):
+            values = keras.tree.flatten(probe(inputs, training=False))
+            flat = [tf.reshape(value, (tf.shape(value)[0], -1)) for value in values]
+            lows = tf.stack([tf.reduce_min(value, axis=1) for value in flat], axis=1)
+            return lows, tf.stack([tf.reduce_max(value, axis=1) for value in flat], axis=1)
+
+        found = []
+        pending: list[np.ndarray] = []
+        for sample in samples:
+            pending.append(np.asarray(sample, np.float32))
+            if len(pending) == batch:
+                found.append(extremes(np.stack(pending)))
+                pending = []
+        if pending:
+            found.append(extremes(np.stack(pending)))
+    if not found:
+        raise UserError("Calibration needs at least one sample; pass --data.")
+    lows, highs = zip(*found, strict=True)
+    return np.concatenate(lows), np.concatenate(highs)

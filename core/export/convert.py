@@ -1,0 +1,120 @@
+"""A Keras model becomes the bytes of a TFLite file with builtin operators only.
+
+The model is traced with a fixed batch of one and its variables are frozen before conversion: the
+converter then folds batch normalisation, keeps Dense as FULLY_CONNECTED and emits no shape
+arithmetic. Keras's own exporter leaves variables, dynamic shapes or Flex operators behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from core.errors import UserError
+
+PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
+IO_TYPES = ("float32", "uint8", "int8")
+
+
+def to_tflite(
+    model,
+    precision: str = "float32",
+    *,
+    input_shape: Sequence[int] | None = None,
+    calibration: Iterable[np.ndarray] | None = None,
+    io: str = "float32",
+) -> bytes:
+    """Return the TFLite file of a functional Keras model.
+
+    Args:
+        model: A model with one image input; for "int8" one whose graph holds fake quantizers
+            (`core.compress.quantize`), or any model together with `calibration`, which then goes
+            through the converter's own calibrator.
+        precision: One of `PRECISIONS`.
+        input_shape: (H, W, C) where the model's input leaves sizes open.
+        calibration: float32 inputs (H, W, C) for "int16x8", and for the converter's own int8.
+        io: Types of the file's input and output for "int8": float32, uint8 or int8.
+
+    Raises:
+        UserError: When the network needs operators that TFLite does not have built in.
+    """
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([freeze(model, input_shape)])
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if precision != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    elif precision in ("int8", "int16x8"):
+        if calibration is not None:
+            samples = [np.asarray(sample, np.float32)[None] for sample in calibration]
+            converter.representative_dataset = lambda: ([sample] for sample in samples)
+        elif precision == "int16x8":
+            raise ValueError("int16x8 needs `calibration`.")
+        if precision == "int16x8":
+            converter.target_spec.supported_ops = [
+                tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+            ]
+        elif calibration is not None:
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        if precision == "int8":
+            converter.inference_input_type = tf.as_dtype(io)
+            converter.inference_output_type = tf.as_dtype(io)
+    try:
+        with _quiet():
+            return converter.convert()
+    except Exception as error:
+        raise UserError(
+            f"{model.name}: cannot be converted to {precision} with builtin operators: "
+            f"{_reason(error)}."
+        ) from error
+
+
+def freeze(model, input_shape: Sequence[int] | None = None):
+    """Return the model as a concrete function of batch 1 without variables."""
+    import keras
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    shape = tuple(input_shape or model.inputs[0].shape[1:])
+    if any(side is None for side in shape):
+        raise ValueError(f"`input_shape` must be given for a model with open sizes {shape}.")
+
+    @tf.function(input_signature=[tf.TensorSpec((1, *shape), tf.float32, name="image")])
+    def forward(image):
+        return keras.tree.flatten(model(image, training=False))
+
+    return convert_variables_to_constants_v2(forward.get_concrete_function())
+
+
+def _reason(error: Exception) -> str:
+    """Return the converter's complaint in one line: the operators, if it names them."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    for line in lines:
+        if "Flex ops:" in line or "Custom ops:" in line or "needs" in line:
+            return line
+    return (lines[-1] if lines else type(error).__name__)[:300]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the converter's C++ log off the terminal; it is shown when the conversion fails."""
+    with tempfile.TemporaryFile() as log:
+        saved = os.dup(2)
+        try:
+            os.dup2(log.fileno(), 2)
+            yield
+        except BaseException:
+            os.dup2(saved, 2)
+            log.seek(0)
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

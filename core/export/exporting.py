@@ -1,0 +1,195 @@
+"""From a run folder to a TFLite file that carries its model card, checked before it is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from core.data.index import Index
+from core.errors import CheckFailed, UserError, near_miss
+from core.export.convert import IO_TYPES, PRECISIONS, to_tflite
+from core.files import sha256, write_atomic, write_json
+from core.model_card import ModelCard
+from core.run_folder import RunFolder, versions
+from core.task import Task
+
+CALIBRATORS = ("own", "converter")
+CALIBRATED = ("int8", "int16x8")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote.
+
+    Attributes:
+        path: The .tflite file.
+        sidecar: The JSON beside it, with the same document that is embedded in the file.
+        notes: Sentences about what was decided: calibration, widened ranges.
+    """
+
+    path: Path
+    sidecar: Path
+    notes: list[str]
+
+
+def export(
+    task: Task,
+    run: RunFolder | str | Path,
+    precision: str = "float32",
+    *,
+    data: str | None = None,
+    format: str = "auto",
+    samples: int = 200,
+    io: str = "float32",
+    calibrator: str = "own",
+    input_size: tuple[int, int] | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+) -> Exported:
+    """Convert a run's network and write the file with its sidecar.
+
+    Args:
+        task: The run's domain.
+        run: The run folder.
+        precision: One of `core.export.convert.PRECISIONS`.
+        data: Calibration data of the integer precisions; None takes the data of the training.
+        format: How that data is read.
+        samples: Calibration samples at most, from the training split.
+        io: Input and output type of an int8 file: float32, uint8 or int8.
+        calibrator: "own" fake quantizers, or the "converter"'s calibrator as a cross-check.
+        input_size: (height, width); None takes the model card's.
+        out: The file; None is `export/<run>_<precision>.tflite` in the run folder.
+        overwrite: Whether an existing file may be replaced.
+
+    Raises:
+        UserError: For a choice, folder or data the user can mend.
+        CheckFailed: When the converted file would not run on a device; nothing is written.
+    """
+    _check_choice("precision", precision, PRECISIONS)
+    _check_choice("io", io, IO_TYPES)
+    _check_choice("calibrator", calibrator, CALIBRATORS)
+    if io != "float32" and precision != "int8":
+        raise UserError(f"--io {io} is for int8 files; pass --precision int8 or leave --io off.")
+    run = run if isinstance(run, RunFolder) else RunFolder(run, app=task.name)
+    out = Path(out or run.file("export") / f"{run.path.resolve().name}_{precision}.tflite")
+    if out.suffix != ".tflite":
+        raise UserError(f"{out}: must end in .tflite; choose another --out.")
+    if out.exists() and not overwrite:
+        raise UserError(f"{out}: exists; choose another --out or pass --overwrite.")
+    model, card = deployable(task, run, input_size)
+    notes: list[str] = []
+    calibration, source = None, None
+    if precision in CALIBRATED:
+        calibration, source = calibration_samples(
+            task, card, data or run.config.data, format if data else run.config.format, samples
+        )
+        notes.append(f"calibrated with {source}")
+    if precision == "int8" and calibrator == "own":
+        from core.compress.quantize import quantize
+        from core.compress.ranges import calibrate
+
+        model = quantize(model)
+        notes += calibrate(model, calibration)
+        content = to_tflite(model, precision, io=io)
+    else:
+        content = to_tflite(model, precision, calibration=calibration, io=io)
+    check_converted(content, precision, out.name)
+    document = {
+        "model_card": card.to_dict(),
+        "precision": precision,
+        "io": io,
+        "calibration": source,
+        "calibrator": calibrator if precision in CALIBRATED else None,
+        "run": run.path.resolve().name,
+        "model_sha256": sha256(run.file("model.keras")),
+        "versions": versions(),
+    }
+    from core.export.metadata import embed
+
+    write_atomic(out, embed(content, document, card.labels))
+    sidecar = write_json(
+        out.with_suffix(".json"), {**document, "file": out.name, "sha256": sha256(out)}
+    )
+    return Exported(out, sidecar, notes)
+
+
+def deployable(
+    task: Task, run: RunFolder, input_size: tuple[int, int] | None = None
+) -> tuple[object, ModelCard]:
+    """Return a run's deployable `keras.Model` at a fixed input size, and its card.
+
+    Raises:
+        UserError: When the size does not fit the architecture or the run has no weights.
+    """
+    network = task.network(run.config.network)
+    model, card = run.load_model(), run.card
+    size = tuple(input_size or card.input_size)
+    card.check_size(size)
+    card = card.replace(input_size=size)
+    shape = (*size, card.channels)
+    if tuple(model.inputs[0].shape[1:]) != shape:
+        arguments = {**task.build_arguments(card)}
+        if len(model.outputs) > 1:
+            arguments |= network.training_options
+        rebuilt = network.build(run.config.variant, shape, **arguments)
+        rebuilt.set_weights(model.get_weights())
+        model = rebuilt
+    return network.deploy(model), card
+
+
+def calibration_samples(
+    task: Task, card: ModelCard, data: str, format: str, count: int
+) -> tuple[list[np.ndarray], str]:
+    """Return network inputs for calibration, evenly taken from the training split.
+
+    Returns:
+        The inputs, float32 (H, W, C), and where they are from, in words.
+    """
+    index = task.read(data, format)
+    split = "train" if "train" in index.counts() else "all"
+    chosen = spread(index.split(split), count)
+    inputs = [task.prepare(sample, card)[0] for sample in chosen.samples]
+    return inputs, f"{len(inputs)} samples of {data} ({split})"
+
+
+def spread(index: Index, count: int | None) -> Index:
+    """Return at most `count` samples, evenly spaced over the index."""
+    from dataclasses import replace
+
+    if count is None or len(index) <= count:
+        return index
+    picks = np.linspace(0, len(index) - 1, count).round().astype(int)
+    return replace(index, samples=tuple(index.samples[i] for i in picks))
+
+
+def check_converted(content: bytes, precision: str, name: str) -> None:
+    """Raise `CheckFailed` when a converted file would not run as promised; name the layers."""
+    from core.export.inspect import float_operators, foreign_operators, requantisation
+
+    foreign = sorted({operator.name for operator in foreign_operators(content)})
+    if foreign:
+        raise CheckFailed(
+            f"{name}: needs operators that plain LiteRT does not have: {', '.join(foreign)}; "
+            "replace the layers that use them."
+        )
+    if precision != "int8":
+        return
+    floating = [f"{o.name} ({o.outputs[0].name})" for o in float_operators(content)]
+    if floating:
+        raise CheckFailed(
+            f"{name}: {len(floating)} operators would still compute in float: "
+            f"{', '.join(floating[:3])}; these layers cannot be quantized yet."
+        )
+    refused = [str(entry) for entry in requantisation(content) if entry.fatal]
+    if refused:
+        raise CheckFailed(
+            f"{name}: a phone's default delegate would refuse the file: {'; '.join(refused[:3])}; "
+            "export with --calibrator own, which widens such ranges."
+        )
+
+
+def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UserError(f"--{option} is '{value}'.{near_miss(value, choices)}")
