@@ -1,0 +1,28 @@
+# `make demo` and `make test` each suffice on a machine with Python 3.11, git and make.
+PYTHON ?= python3.11
+ENV := .venv
+READY := $(ENV)/.ready
+
+.PHONY: demo test lint tables clean
+
+demo: $(READY)
+	$(ENV)/bin/gossamer medseg demo
+
+test: $(READY)
+	$(ENV)/bin/python -m pytest
+
+lint: $(READY)
+	$(ENV)/bin/ruff check .
+	$(ENV)/bin/ruff format --check .
+
+tables: $(READY)
+	$(ENV)/bin/python tools/make_tables.py
+
+$(READY): requirements.txt setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(ENV)
+	$(ENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(ENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+clean:
+	rm -rf $(ENV) build dist *.egg-info
