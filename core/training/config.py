@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,17 +33,18 @@ class TrainConfig:
         weight_decay: Decoupled for adamw, L2 otherwise.
         momentum: For sgd.
         schedule: One of `SCHEDULES`, changed once per epoch.
-        warmup_epochs: Linear rise from zero before the schedule.
+        warmup_epochs: Linear rise from zero before the schedule (see `learning_rate`).
         final_learning_rate: End of cosine and poly.
         step_epochs, step_factor: Every so many epochs the rate is multiplied by the factor.
         poly_power: Exponent of poly.
         clip_value, clip_norm: Gradient clipping by element and by global norm; None is off.
         ema: Decay of the weights' moving average used for evaluation and saving; None is off.
+            It starts low and rises to this with the steps (see `WeightAverage`).
         precision: Keras dtype policy.
         patience: Epochs without a better headline metric before stopping; None never stops.
         validate_every: Epochs between evaluations on the validation split.
         augment: Whether training samples are augmented.
-        cache: Whether decoded samples stay in memory.
+        cache: Whether decoded samples stay in memory (up to a quarter of it).
         workers: Threads of the input pipeline; 0 is one per core. Never changes the result.
         steps_per_epoch: Stop an epoch after so many optimiser steps; None uses every sample.
         initial_weights: Run folder to start from; None starts from random weights.
@@ -93,15 +95,29 @@ class TrainConfig:
             value = getattr(self, name)
             if value not in allowed:
                 raise UserError(f"Config: {name} is '{value}'.{near_miss(value, allowed)}")
-        for name in ("epochs", "batch", "classes", "validate_every", "step_epochs"):
-            if getattr(self, name) < 1:
-                raise UserError(f"Config: {name} is {getattr(self, name)}; it must be 1 or more.")
+        at_least_one = ("epochs", "batch", "classes", "validate_every", "step_epochs")
+        for name in (*at_least_one, "patience", "steps_per_epoch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"Config: {name} is {value}; it must be 1 or more.")
+        for name in ("seed", "workers", "warmup_epochs", "weight_decay", "final_learning_rate"):
+            if not getattr(self, name) >= 0:
+                raise UserError(f"Config: {name} is {getattr(self, name)}; it must be 0 or more.")
+        for name in ("learning_rate", "step_factor", "poly_power", "clip_value", "clip_norm"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise UserError(f"Config: {name} is {value}; it must be a positive number.")
         if self.channels not in (1, 3):
             raise UserError(f"Config: channels is {self.channels}; it must be 1 (grey) or 3 (RGB).")
-        if self.learning_rate <= 0:
-            raise UserError(f"Config: learning_rate is {self.learning_rate}; it must be positive.")
+        if self.input_size is not None and min(self.input_size) < 1:
+            height, width = self.input_size
+            raise UserError(f"Config: input_size is {height}x{width}; sides must be 1 or more.")
         if self.ema is not None and not 0 < self.ema < 1:
             raise UserError(f"Config: ema is {self.ema}; it must lie between 0 and 1.")
+        if not 0 <= self.momentum < 1:
+            raise UserError(f"Config: momentum is {self.momentum}; it must be in [0, 1).")
+        if self.clip_value is not None and self.clip_norm is not None:
+            raise UserError("Config: clip_value and clip_norm are both set; choose one of them.")
 
     def to_dict(self) -> dict:
         """Return the choices as YAML-ready values."""
@@ -172,10 +188,12 @@ def _cast(name: str, value: Any, spec: dataclasses.Field, source: str) -> Any:
             if isinstance(value, bool) or float(value) != int(float(value)):
                 raise ValueError
             return int(float(value))
+        if isinstance(value, bool | list | tuple | Mapping):
+            raise ValueError
         if kind.startswith("float"):
             return float(value)
         return str(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(
             f"{source}: {name} is {value!r}; expected {kind.replace('|', 'or')}."
         ) from error

@@ -1,0 +1,223 @@
+"""From an index of samples to the batches a network is trained on.
+
+Order and augmentation of a sample follow from (seed, epoch, position in the index) and nothing
+else: any number of worker threads gives the same bytes, and a training that is resumed at epoch n
+sees what the uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import os
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.data.index import Index, Sample
+from core.errors import UserError
+from core.model_card import ModelCard
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from core.task import Example, Task
+    from core.training.config import TrainConfig
+
+_ORDER, _AUGMENTATION = 1, 2  # keep the two kinds of random numbers apart
+
+
+class ExampleCache:
+    """Decoded samples, kept in memory until a budget is used up.
+
+    What does not fit is decoded each time: in a shuffled order, dropping old samples for new ones
+    would lose exactly those that are needed next.
+
+    Args:
+        task: Decodes (`task.load`).
+        card: The model card, for the size.
+        budget_bytes: Bytes of arrays to keep at most; 0 keeps nothing.
+    """
+
+    def __init__(self, task: Task, card: ModelCard, budget_bytes: int):
+        self._task, self._card = task, card
+        self._free = budget_bytes
+        self._kept: dict[str, Example] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def load(self, sample: Sample) -> Example:
+        """Return the decoded sample; the caller may change the arrays. Safe in any thread."""
+        kept = self._kept.get(sample.id)
+        if kept is not None:
+            return copy.deepcopy(kept)
+        example = self._task.load(sample, self._card)
+        size = _array_bytes(example)
+        with self._lock:
+            if sample.id not in self._kept and size <= self._free:
+                self._kept[sample.id] = copy.deepcopy(example)
+                self._free -= size
+        return example
+
+
+class TrainingData:
+    """The batches of a training, epoch by epoch.
+
+    Set `epoch`, then iterate `dataset()`: the same `tf.data.Dataset` gives another order and other
+    augmentations in each epoch, so it is made once. No sample is left out; the last batch may be
+    smaller, but where it would hold a single sample (whose batch statistics mean nothing), that
+    sample joins the batch before.
+
+    Args:
+        task: Decodes, augments and encodes; `task.batches` has the last word on the batches.
+        index: The training samples.
+        card: The model card.
+        config: Batch size, seed, workers, and what the task reads from it.
+        outputs: Number of the network's outputs; the target is repeated for each.
+        cache_bytes: Budget of the cache; None takes a quarter of the machine's memory.
+
+    Attributes:
+        epoch: The epoch (from 0) the next iteration is for.
+        samples: Samples seen in an epoch.
+
+    Raises:
+        UserError: When the first sample cannot be decoded or has no truth.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        index: Index,
+        card: ModelCard,
+        config: TrainConfig,
+        *,
+        outputs: int = 1,
+        cache_bytes: int | None = None,
+    ):
+        import cv2
+
+        cv2.setNumThreads(1)  # the workers already use every core
+        if cache_bytes is None:
+            cache_bytes = _memory_bytes() // 4
+        self.epoch = 0
+        self._task, self._index, self._card, self._config = task, index, card, config
+        self._outputs = outputs
+        self._cache = ExampleCache(task, card, cache_bytes if config.cache else 0)
+        self._workers = config.workers or len(os.sched_getaffinity(0))
+        self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="samples")
+        self._failure: Exception | None = None
+        self._ordered: tuple[int, list[np.ndarray]] = (-1, [])
+        batches = self.order(0)
+        self.steps = len(batches)
+        self.samples = sum(len(batch) for batch in batches)
+        self._first = self.example(0, 0)
+
+    def order(self, epoch: int) -> list[np.ndarray]:
+        """Return the positions in the index that make up each batch of an epoch."""
+        known, batches = self._ordered
+        if known == epoch:
+            return batches
+        count, batch = len(self._index), self._config.batch
+        rng = np.random.default_rng([self._config.seed, epoch, _ORDER])
+        starts = list(range(batch, count, batch))
+        if batch > 1 and starts and count - starts[-1] == 1:
+            starts.pop()
+        batches = np.split(rng.permutation(count), starts)[: self._config.steps_per_epoch]
+        self._ordered = (epoch, batches)
+        return batches
+
+    def example(self, epoch: int, position: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return input and target of a sample as an epoch sees it."""
+        sample = self._index.samples[position]
+        example = self._cache.load(sample)
+        if self._config.augment:
+            rng = np.random.default_rng([self._config.seed, epoch, position, _AUGMENTATION])
+            example = self._task.augment(example, rng, self._config)
+        inputs, target = self._task.encode(example, self._card)
+        if target is None:
+            raise UserError(
+                f"{sample.inputs[0]}: has no truth to train on; add its annotation or take the "
+                "file out of the training split."
+            )
+        return inputs, target
+
+    def dataset(self) -> tf.data.Dataset:
+        """Return the batches (inputs, target) of the epoch that `epoch` names when iterated.
+
+        Inputs are float32 (N, H, W, C); with several outputs the target is a tuple of equal
+        tensors.
+        """
+        import tensorflow as tf
+
+        specs = [(array.dtype, array.shape) for array in self._first]
+
+        def load(step):
+            arrays = tf.numpy_function(self._batch, [step], [dtype for dtype, _ in specs])
+            for array, (_, shape) in zip(arrays, specs, strict=True):
+                array.set_shape((None, *shape))
+            return tuple(arrays)
+
+        # A batch is one call whose samples the pool shares. A call per sample measured no faster,
+        # and would run one at a time under TensorFlow's op determinism.
+        dataset = tf.data.Dataset.range(self.steps).map(
+            load, num_parallel_calls=2, deterministic=True
+        )
+        return self._finish(dataset).prefetch(tf.data.AUTOTUNE)
+
+    def step_count(self) -> int:
+        """Return the optimiser steps of an epoch, after `task.batches`."""
+        import tensorflow as tf
+
+        known = int(self.dataset().cardinality())
+        if known >= 0:
+            return known
+        batch = tuple(np.stack([array] * self._config.batch) for array in self._first)
+        one = self._finish(tf.data.Dataset.from_tensors(batch))
+        return self.steps * sum(1 for _ in one)
+
+    def raise_failure(self) -> None:
+        """Raise the error a worker met: TensorFlow passes on only its text, in a traceback."""
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        """End the worker threads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _batch(self, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        try:
+            epoch = self.epoch
+            positions = self.order(epoch)[int(step)].tolist()
+            pairs = list(self._pool.map(partial(self.example, epoch), positions))
+            inputs, targets = zip(*pairs, strict=True)
+            return np.stack(inputs), np.stack(targets)
+        except Exception as error:
+            self._failure = self._failure or error
+            raise
+
+    def _finish(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
+        dataset = self._task.batches(dataset, self._config)
+        if self._outputs > 1:
+            dataset = dataset.map(lambda inputs, target: (inputs, (target,) * self._outputs))
+        return dataset
+
+
+def _array_bytes(value: Any) -> int:
+    """Return the bytes of all arrays in dataclasses, mappings and sequences."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if dataclasses.is_dataclass(value):
+        value = [getattr(value, spec.name) for spec in dataclasses.fields(value)]
+    elif isinstance(value, Mapping):
+        value = list(value.values())
+    return sum(map(_array_bytes, value)) if isinstance(value, list | tuple) else 0
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

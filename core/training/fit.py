@@ -1,0 +1,232 @@
+"""One training for all apps: a config becomes a run folder, around `keras.Model.fit`.
+
+Resuming is exact: order, augmentation and rates follow from (seed, epoch), everything else is in
+`checkpoints/state.npz`, so a process killed at any moment and resumed ends with the history and
+the weights of one that was not (same machine, CPU). TensorFlow's CPU kernels gave equal bytes
+from run to run with two threads; `tf.config.experimental.enable_op_determinism()`, which costs
+about half the speed, is only needed for that on a GPU and is left to the caller.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from core.data.index import Index
+from core.data.pipeline import TrainingData
+from core.errors import UserError
+from core.files import claim_folder
+from core.model_card import ModelCard
+from core.run_folder import RunFolder
+from core.task import Task
+from core.training.callbacks import Progress, Silent, TrainingLoop, write_tables
+from core.training.config import TrainConfig
+from core.training.optimizers import WeightAverage
+from core.training.setup import (
+    Validator,
+    build_saved,
+    build_trained,
+    compile_model,
+    initial_run,
+    load_initial_weights,
+    training_card,
+    training_splits,
+)
+from core.training.state import (
+    STATE,
+    TrainingState,
+    assign,
+    check_same_choices,
+    remove_leftovers,
+    remove_old_run,
+)
+
+
+def train(
+    task: Task,
+    config: TrainConfig | None,
+    out: str | Path,
+    *,
+    index: Index | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> RunFolder:
+    """Train a network and return its run folder.
+
+    Args:
+        task: The domain.
+        config: The choices; None, when resuming, takes those of the run folder.
+        out: The run folder.
+        index: The samples with their "train" and "val" splits; None reads `config.data`.
+        resume: Go on where an earlier process stopped, or start if it did not get that far.
+        overwrite: Whether an older run in `out` may be replaced.
+        progress: Shows the training; None shows nothing.
+
+    Raises:
+        UserError: For data, choices or folders the user can mend.
+        CheckFailed: When the training diverges; the last good state is kept.
+        KeyboardInterrupt: As it came; the run can be resumed.
+    """
+    out = Path(out)
+    if resume and overwrite:
+        raise UserError(f"{out}: --resume and --overwrite exclude each other; pass one of them.")
+    earlier = _earlier_run(out, task) if resume else None
+    if config is None:
+        if earlier is None:
+            raise UserError(f"{out}: holds no run to resume; say what to train.")
+        config = earlier.config
+    if config.app != task.name:
+        raise UserError(f"The config is for the app '{config.app}', not for '{task.name}'.")
+    config = dataclasses.replace(config, options=task.check_options(config.options))
+    if earlier is not None:
+        check_same_choices(out, earlier.config, config)
+    elif out.exists():
+        claim_folder(out, overwrite=overwrite or (resume and _only_ours(out)))
+    network = task.network(config.network)
+    network.check_variant(config.variant)
+    index = task.read(config.data, config.format) if index is None else index
+    card = training_card(network.card(config.variant), config, index)
+    fingerprint = index.fingerprint()
+    if earlier is not None and earlier.record.get("data", {}).get("fingerprint") != fingerprint:
+        raise UserError(
+            f"{index.root}: is not the data {out} was started with (files were added, removed or "
+            "changed); restore it or train into another --out."
+        )
+    state = TrainingState() if earlier is None else TrainingState.load(out)
+    session = _Session(task, config, card, index, state, progress or Silent())
+    try:
+        return session.run(out, earlier, fingerprint)
+    finally:
+        session.close()
+
+
+class _Session:
+    """A training in this process: graphs, data and state."""
+
+    def __init__(
+        self,
+        task: Task,
+        config: TrainConfig,
+        card: ModelCard,
+        index: Index,
+        state: TrainingState,
+        progress: Progress,
+    ):
+        self.task, self.config, self.card, self.index = task, config, card, index
+        self.state, self.progress = state, progress
+        network = task.network(config.network)
+        train_index, val_index = training_splits(index)
+        start = None if state.epoch else initial_run(config, task.name)
+        keras.utils.set_random_seed(config.seed)
+        self.model, self.fitted = build_trained(task, network, card, config)
+        self.not_copied = [] if start is None else load_initial_weights(self.model, start)
+        self.saved = build_saved(task, network, card, config)
+        compile_model(self.fitted, task, config)
+        self.average = (
+            None if config.ema is None else WeightAverage(self.model.variables, config.ema)
+        )
+        self.validator = Validator(task, network, self.saved, card, val_index, batch=config.batch)
+        self.data = TrainingData(task, train_index, card, config, outputs=len(self.fitted.outputs))
+
+    def run(self, out: Path, earlier: RunFolder | None, fingerprint: str) -> RunFolder:
+        """Make or reopen the run folder and train to the end."""
+        state = self.state
+        remove_leftovers(out)
+        run = self._new_folder(out, fingerprint) if earlier is None else self._restore(earlier)
+        if state.is_finished(self.config):
+            self.progress.note(f"{out}: is finished (epoch {state.epoch}); nothing to resume.")
+            return run
+        if state.epoch:
+            self.progress.note(f"{out}: goes on after epoch {state.epoch}.")
+        self.data.epoch = state.epoch
+        loop = TrainingLoop(
+            self.task,
+            self.config,
+            run,
+            self.data,
+            self.validator,
+            self.model,
+            self.saved,
+            self.average,
+            state,
+            self.progress,
+        )
+        self.progress.start(self.config.epochs, self.data.samples, first_epoch=state.epoch)
+        try:
+            self._fit(loop, state.epoch)
+        finally:
+            self.progress.stop()
+        return run
+
+    def close(self) -> None:
+        """End the worker threads."""
+        self.data.close()
+
+    def _fit(self, loop: TrainingLoop, first_epoch: int) -> None:
+        try:
+            with warnings.catch_warnings():
+                # Keras takes the end of a data set of unknown length for an accident.
+                warnings.filterwarnings("ignore", message="Your input ran out of data")
+                self.fitted.fit(
+                    self.data.dataset(),
+                    epochs=self.config.epochs,
+                    initial_epoch=first_epoch,
+                    callbacks=[loop],
+                    shuffle=False,
+                    verbose=0,
+                )
+        except tf.errors.OpError:
+            self.data.raise_failure()
+            raise
+
+    def _new_folder(self, out: Path, fingerprint: str) -> RunFolder:
+        remove_old_run(out)
+        data = {
+            "root": str(self.index.root),
+            "format": self.index.format,
+            "fingerprint": fingerprint,
+            "splits": self.index.counts(),
+        }
+        record = {"source": "train", "data": data}
+        if self.not_copied:
+            record["not_from_initial_weights"] = self.not_copied
+        return RunFolder.create(out, self.config, self.card, overwrite=True, **record)
+
+    def _restore(self, run: RunFolder) -> RunFolder:
+        """Bring model, optimiser, average and the files of the run to the state."""
+        state, source = self.state, run.file(STATE)
+        if state.epoch:
+            arrays = state.arrays
+            assign(self.model.variables, arrays["model"], source)
+            assign(self.fitted.optimizer.variables, arrays["optimizer"], source)
+            assign(
+                self.average.variables if self.average else [],
+                arrays.get("average", []),
+                source,
+            )
+            write_tables(run, state)
+        if "best" in state.arrays:
+            assign(self.saved.variables, state.arrays["best"], source)
+            run.save_model(self.saved)
+        if run.config == self.config:
+            return run
+        return RunFolder.create(run.path, self.config, run.card, overwrite=True, **run.record)
+
+
+def _earlier_run(out: Path, task: Task) -> RunFolder | None:
+    """Return the run to resume; None where the process was killed before it made one."""
+    if not out.exists() or _only_ours(out):
+        return None
+    return RunFolder(out, app=task.name)
+
+
+def _only_ours(out: Path) -> bool:
+    """Return whether a folder holds no more than the first moments of a training write."""
+    return out.is_dir() and all(
+        path.name == "model_card.json" or path.name.startswith(".") for path in out.iterdir()
+    )

@@ -1,0 +1,198 @@
+"""From a config to the things a training works with: card, graphs, starting weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from core.data.index import Index
+from core.engines import KerasEngine
+from core.errors import UserError
+from core.evaluate import evaluate
+from core.model_card import ModelCard
+from core.network import Network
+from core.run_folder import RunFolder
+from core.task import Scores, Task
+from core.training.config import TrainConfig
+from core.training.optimizers import make_optimizer
+
+
+def training_card(card: ModelCard, config: TrainConfig, index: Index) -> ModelCard:
+    """Return a network's card changed to what is trained: size, channels, labels.
+
+    Raises:
+        UserError: When the size does not fit the network or the labels are not `classes` many.
+    """
+    changes: dict = {}
+    if config.input_size is not None:
+        changes["input_size"] = config.input_size
+    if config.channels != card.channels:
+        gray = config.channels == 1
+        changes["channels"] = config.channels
+        changes["color_order"] = "gray" if gray else "RGB"
+        for name in ("mean", "std"):
+            mean = float(np.mean(getattr(card, name)))
+            changes[name] = (mean,) * config.channels
+    labels = config.labels or index.labels
+    if labels and len(labels) != config.classes:
+        raise UserError(
+            f"{index.root}: has {len(labels)} labels ({', '.join(labels)}), but classes is "
+            f"{config.classes}; make the two agree."
+        )
+    if not labels and len(card.labels) != config.classes:
+        labels = tuple(f"class {n}" for n in range(config.classes))
+        labels = ("foreground",) if config.classes == 1 else labels
+    if labels:
+        changes["labels"] = tuple(labels)
+    card = card.replace(**changes)
+    card.check_size(card.input_size)
+    return card
+
+
+def training_splits(index: Index) -> tuple[Index, Index]:
+    """Return the training and the validation samples, or raise a `UserError`."""
+    counts = index.counts()
+    missing = [name for name in ("train", "val") if name not in counts]
+    if missing:
+        raise UserError(
+            f"{index.root}: training needs a 'train' and a 'val' split, but there is no "
+            f"'{missing[0]}' ({index.describe_splits()}); split the data first."
+        )
+    return index.split("train"), index.split("val")
+
+
+def build_trained(
+    task: Task, network: Network, card: ModelCard, config: TrainConfig
+) -> tuple[keras.Model, keras.Model]:
+    """Return the network under the config's precision, and the graph on it that `fit` sees.
+
+    They share all weights; mostly they are the same (see `Task.training_graph`).
+    """
+    with _precision(config.precision):
+        shape = task.training_input_shape(card, config)
+        model = _build(task, network, card, config, shape)
+        return model, task.training_graph(model, config)
+
+
+def build_saved(task: Task, network: Network, card: ModelCard, config: TrainConfig):
+    """Return the same network in float32 at the card's size: what is evaluated and saved."""
+    with _precision("float32"):
+        return _build(task, network, card, config, (*card.input_size, card.channels))
+
+
+def compile_model(model: keras.Model, task: Task, config: TrainConfig) -> None:
+    """Set optimiser, losses and metrics, and make the optimiser's variables.
+
+    XLA stays off: on the CPU it trained a small convolutional network ten times slower, and it
+    compiles anew for every batch shape.
+    """
+    objective = task.objective(config)
+    outputs = len(model.outputs)
+    loss, metrics = objective.loss, list(objective.metrics)
+    if outputs > 1:
+        loss = list(loss) if isinstance(loss, list | tuple) else [loss] * outputs
+        metrics = [metrics, *[[] for _ in range(outputs - 1)]]  # those of the main output
+    elif isinstance(loss, list | tuple):
+        (loss,) = loss
+    weights = None if objective.loss_weights is None else list(objective.loss_weights)
+    model.compile(
+        optimizer=make_optimizer(config),
+        loss=loss,
+        loss_weights=weights if outputs > 1 else None,
+        metrics=metrics,
+        jit_compile=False,
+    )
+    model.optimizer.build(model.trainable_variables)
+
+
+def load_initial_weights(model: keras.Model, run: RunFolder) -> list[str]:
+    """Copy another run's weights into a model; return the names of those that keep their start.
+
+    Variables are matched by path and shape, so a head of another size is simply not copied.
+
+    Raises:
+        UserError: When nothing but a few variables fits: it is another network.
+    """
+    theirs = list(run.load_model().variables)
+    ours = list(model.variables)
+    if [v.shape for v in theirs] == [v.shape for v in ours]:
+        pairs = list(zip(ours, theirs, strict=True))
+    else:
+        known = {(v.path, tuple(v.shape)): v for v in theirs}
+        found = [(v, known.get((v.path, tuple(v.shape)))) for v in ours]
+        pairs = [(v, source) for v, source in found if source is not None]
+    if len(pairs) * 2 < len(ours):
+        raise UserError(
+            f"{run.path}: holds weights of {run.card.network} {run.card.variant}, of which only "
+            f"{len(pairs)} of {len(ours)} fit; start from a run of the same network."
+        )
+    for variable, source in pairs:
+        variable.assign(source.value)
+    copied = {id(variable) for variable, _ in pairs}
+    return [v.path for v in ours if id(v) not in copied]
+
+
+class Validator:
+    """Scores the saved graph on the validation samples, compiled once.
+
+    Args:
+        task: Decodes and scores.
+        network: Its `deploy` gives the graph that is scored.
+        model: The saved graph; its variables are set by whoever calls `scores`.
+        card: The model card.
+        index: The validation samples.
+        batch: Samples per call.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        network: Network,
+        model: keras.Model,
+        card: ModelCard,
+        index: Index,
+        *,
+        batch: int,
+    ):
+        self._task, self._network, self._index, self._batch = task, network, index, batch
+        self._model = model
+        self._engine = KerasEngine(network.deploy(model), card)
+        own = {id(variable) for variable in model.variables}
+        self._shared = all(id(v) in own for v in self._engine.model.variables)
+
+    def scores(self) -> Scores:
+        """Return the scores of the graph's present weights, without the slow metrics."""
+        if not self._shared:  # fused weights are copies: fuse again, into the compiled graph
+            fused = self._network.deploy(self._model)
+            for variable, value in zip(self._engine.model.variables, fused.variables, strict=True):
+                variable.assign(value.value)
+        return evaluate(self._task, self._engine, self._index, batch=self._batch, quick=True)
+
+
+def initial_run(config: TrainConfig, app: str) -> RunFolder | None:
+    """Return the run to start from, checked before anything is written."""
+    if config.initial_weights is None:
+        return None
+    run = RunFolder(Path(config.initial_weights), app=app)
+    if not run.file("model.keras").is_file():
+        raise UserError(f"{run.path}: holds no model.keras to start from; finish that run first.")
+    return run
+
+
+def _build(task: Task, network: Network, card: ModelCard, config: TrainConfig, shape: tuple):
+    arguments = {**task.build_arguments(card), **task.training_arguments(config)}
+    return network.build(config.variant, shape, **arguments)
+
+
+@contextmanager
+def _precision(policy: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,157 @@
+"""The one file a training is resumed from, and the rules for resuming.
+
+`checkpoints/state.npz` is the only truth: `model.keras` and `history.csv` follow from it and are
+written anew on resuming, so it does not matter between which two files a process was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.errors import UserError
+from core.files import explained, write_atomic
+from core.training.config import TrainConfig
+
+STATE = "checkpoints/state.npz"
+MAY_CHANGE = ("epochs", "patience", "workers", "cache")  # the only choices a resume may change
+OWNED = (
+    "model.keras",
+    "history.csv",
+    "timing.csv",
+    "metrics.json",
+    "report.html",
+    STATE,
+)  # what an overwritten run leaves behind that would be taken for the new one's
+
+
+@dataclass
+class TrainingState:
+    """Everything that decides how a training goes on.
+
+    Attributes:
+        epoch: Finished epochs.
+        best: Best value of the headline metric so far, None before the first validation.
+        best_epoch: The epoch (from 1) it was reached in.
+        validated: The last epoch (from 1) that was evaluated.
+        history: A row per finished epoch; no wall times, so equal runs have equal histories.
+        timing: A row per finished epoch: seconds of training and samples per second.
+        arrays: Values by group, in the order of the variables: "model", "optimizer", "average"
+            (empty without EMA), "best" (the variables of model.keras).
+    """
+
+    epoch: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+    validated: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    timing: list[dict[str, float]] = field(default_factory=list)
+    arrays: dict[str, list[np.ndarray]] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> Path:
+        """Write the state of a run folder atomically; the old one stays if that fails."""
+        record = {k: v for k, v in asdict(self).items() if k != "arrays"}
+        named = {
+            f"{group}/{position}": array
+            for group, arrays in self.arrays.items()
+            for position, array in enumerate(arrays)
+        }
+
+        def write(temporary: Path) -> None:
+            with temporary.open("wb") as stream:
+                np.savez(stream, record=np.array(json.dumps(record)), **named)
+
+        return write_atomic(folder / STATE, write)
+
+    @classmethod
+    def load(cls, folder: Path) -> TrainingState:
+        """Return the state of a run folder; an empty one where none was written yet.
+
+        Raises:
+            UserError: When the file is damaged.
+        """
+        path = folder / STATE
+        if not path.is_file():
+            return cls()
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                record = json.loads(stored["record"].item())
+                arrays: dict[str, list[np.ndarray]] = {}
+                for name in stored.files:  # in the order they were written
+                    if name != "record":
+                        arrays.setdefault(name.split("/")[0], []).append(stored[name])
+            return cls(**record, arrays=arrays)
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise UserError(
+                f"{path}: is damaged; delete it to train this run from its start with --resume."
+            ) from error
+
+    def is_finished(self, config: TrainConfig) -> bool:
+        """Return whether all epochs are done or patience has run out."""
+        return self.epoch >= config.epochs or self.out_of_patience(config)
+
+    def out_of_patience(self, config: TrainConfig) -> bool:
+        """Return whether the last evaluation came `patience` epochs after the best, or more."""
+        return config.patience is not None and self.validated - self.best_epoch >= config.patience
+
+
+def assign(variables: Sequence[Any], values: Sequence[np.ndarray], source: Path) -> None:
+    """Set variables, in order; a `UserError` naming `source` when they do not fit."""
+    shapes = [tuple(v.shape) for v in variables]
+    if shapes != [tuple(v.shape) for v in values]:
+        raise UserError(
+            f"{source}: does not fit the network as this version builds it; train again."
+        )
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, float]]) -> Path:
+    """Write rows as CSV, atomically; columns in the order they first occur, gaps empty."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [",".join(columns)]
+    lines += [",".join(repr(row[c]) if c in row else "" for c in columns) for row in rows]
+    return write_atomic(path, "\n".join(lines) + "\n")
+
+
+def check_same_choices(run: Path, old: TrainConfig, new: TrainConfig) -> None:
+    """Raise a `UserError` naming the first choice a resume may not change."""
+    before, after = (_flat(config) for config in (old, new))
+    for name in sorted(before.keys() | after.keys()):
+        if name not in MAY_CHANGE and before.get(name) != after.get(name):
+            raise UserError(
+                f"{run}: was started with {name} {before.get(name)!r}, not {after.get(name)!r}; "
+                f"resume it with the same (only {', '.join(MAY_CHANGE)} may change) or choose "
+                "another --out."
+            )
+
+
+def remove_old_run(folder: Path) -> None:
+    """Delete what an earlier training left in an output folder the user let us overwrite."""
+    with explained(folder):
+        for name in OWNED:
+            (folder / name).unlink(missing_ok=True)
+        for path in (folder / "tensorboard").glob("events.*"):
+            path.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files of a killed process (see `core.files.write_atomic`)."""
+    with explained(folder):
+        for inside in (folder, folder / "checkpoints"):
+            for pattern in (".*.npz", ".*.keras", ".*.csv", ".*.json", ".*.yaml", ".probe.*"):
+                for path in inside.glob(pattern):
+                    path.unlink(missing_ok=True)
+
+
+def _flat(config: TrainConfig) -> dict[str, Any]:
+    """Return the choices as JSON values, options by their own names."""
+    values = json.loads(json.dumps(config.to_dict()))
+    options = values.pop("options")
+    return {**values, **{f"option {name}": value for name, value in options.items()}}

@@ -1,0 +1,88 @@
+import pytest
+import yaml
+
+from core.errors import UserError
+from core.training.config import TrainConfig, read_config_file
+
+NEEDED = {"app": "medseg", "network": "mk_unet", "variant": "t"}
+
+
+def make(**choices) -> TrainConfig:
+    return TrainConfig.from_dict({**NEEDED, **choices}, source="c.yaml")
+
+
+def test_survives_yaml():
+    config = make(
+        input_size=[64, 96], labels=["a", "b"], clip_norm=1.0, options={"loss": "dice", "n": 2}
+    )
+    again = TrainConfig.from_dict(yaml.safe_load(yaml.safe_dump(config.to_dict())))
+    assert again == config
+    assert again.input_size == (64, 96)
+
+
+@pytest.mark.parametrize(
+    "name, value, expected",
+    [
+        ("learning_rate", "1e-4", 1e-4),  # YAML reads 1e-4 without a dot as text
+        ("learning_rate", 1, 1.0),
+        ("epochs", "12", 12),
+        ("epochs", 12.0, 12),
+        ("input_size", 96, (96, 96)),
+        ("labels", "polyp", ("polyp",)),
+        ("patience", None, None),
+        ("data", 7, "7"),
+    ],
+)
+def test_values_are_brought_to_their_type(name, value, expected):
+    found = getattr(make(**{name: value}), name)
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    "choices, message",
+    [
+        ({"learning_rat": 1}, "c.yaml: unknown key 'learning_rat'. Did you mean 'learning_rate'?"),
+        ({"epochs": "ten"}, "c.yaml: epochs is 'ten'; expected int."),
+        ({"epochs": 2.5}, "c.yaml: epochs is 2.5; expected int."),
+        ({"epochs": True}, "c.yaml: epochs is True; expected int."),
+        ({"epochs": None}, "c.yaml: epochs has no value."),
+        ({"ema": "off"}, "c.yaml: ema is 'off'; expected float or None."),
+        ({"data": ["a", "b"]}, "c.yaml: data is ['a', 'b']; expected str."),
+        ({"input_size": [1, 2, 3]}, "c.yaml: input_size is [1, 2, 3]; expected tuple[int, int]"),
+        ({"epochs": 0}, "Config: epochs is 0; it must be 1 or more."),
+        ({"seed": -1}, "Config: seed is -1; it must be 0 or more."),
+        ({"learning_rate": 0.0}, "Config: learning_rate is 0.0; it must be a positive number."),
+        ({"learning_rate": "nan"}, "Config: learning_rate is nan; it must be a positive number."),
+        ({"channels": 4}, "Config: channels is 4; it must be 1 (grey) or 3 (RGB)."),
+        ({"ema": 1.0}, "Config: ema is 1.0; it must lie between 0 and 1."),
+        ({"optimizer": "adam2"}, "Config: optimizer is 'adam2'. Did you mean 'adam'?"),
+        ({"schedule": "cosin"}, "Config: schedule is 'cosin'. Did you mean 'cosine'?"),
+        ({"clip_value": 1, "clip_norm": 1}, "clip_value and clip_norm are both set"),
+    ],
+)
+def test_mistakes_are_explained(choices, message):
+    with pytest.raises(UserError) as error:
+        make(**choices)
+    assert message in str(error.value)
+
+
+def test_names_what_is_missing():
+    with pytest.raises(UserError, match="lacks variant"):
+        TrainConfig.from_dict({"app": "a", "network": "n"})
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [("epochs: [1\nbatch: 2\n", "not valid YAML near line 2"), ("just words", "'key: value'")],
+)
+def test_config_file_mistakes(tmp_path, text, message):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_config_file(path)
+
+
+def test_missing_config_file(tmp_path):
+    with pytest.raises(UserError, match=r"none\.yaml: cannot be read"):
+        read_config_file(tmp_path / "none.yaml")
