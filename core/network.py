@@ -23,6 +23,7 @@ class Network:
         deploy: Turns that graph into the deployable one with equal outputs.
         convert_state: Adapts a published PyTorch state dict (name → array) before it is loaded
             by name, for the few arrays a transposition by layer kind does not place.
+        infer: Returns what a state dict tells of the builder's arguments (variant, classes).
         ignored: Regular expressions of state entries that are no parameters of the network.
     """
 
@@ -32,6 +33,7 @@ class Network:
     training_options: Mapping[str, Any] = field(default_factory=dict)
     deploy: Callable[[Any], Any] = lambda model: model
     convert_state: Callable[[dict], dict] = lambda state: state
+    infer: Callable[[dict], dict] = lambda state: {}
     ignored: tuple[str, ...] = ()
 
     def check_variant(self, variant: str | None) -> str:

@@ -107,6 +107,10 @@ class Task(abc.ABC):
     def build_arguments(self, card: ModelCard) -> dict:
         """Return the builder's arguments that follow from a card (classes, channels)."""
 
+    def infer_arguments(self, network: str, state: Mapping[str, np.ndarray]) -> dict:
+        """Return what a checkpoint tells of the builder's arguments ("variant", "classes")."""
+        return self.network(network).infer(dict(state))
+
     # --- data -------------------------------------------------------------------------------
 
     def read(self, path: str, format: str = "auto") -> Index:

@@ -34,8 +34,8 @@ FUSED_ACTIVATIONS = ("relu", "relu6")
 # Operators that move values without computing new ones: TFLite demands (or the kernels assume)
 # the same scale on both sides.
 MOVING = {
-    "AveragePooling2D", "Cropping2D", "Dropout", "ExpandDims", "Flatten", "GetItem",
-    "GlobalMaxPooling2D", "Identity", "Max", "MaxPooling2D", "Permute", "Repeat", "Reshape",
+    "AveragePooling2D", "BilinearUpsampling", "Cropping2D", "Dropout", "ExpandDims", "Flatten",
+    "GetItem", "GlobalMaxPooling2D", "Identity", "Max", "MaxPooling2D", "Permute", "Repeat", "Reshape",
     "Resize", "Resizing", "SpatialDropout2D", "Squeeze", "StopGradient", "Transpose",
     "UpSampling2D", "ZeroPadding2D",
 }  # fmt: skip
@@ -66,7 +66,7 @@ class _Rewriter:
     Attributes:
         tensors: Old value → new tensor.
         ranges: Old value → the quantizer whose codes it carries.
-        shared: Old value → the quantizer it must use because a concatenation shares one.
+        shared: Old value → the quantizer it must use because it meets others in a concatenation.
     """
 
     def __init__(self, graph: Graph):
@@ -235,15 +235,8 @@ class _Rewriter:
                 self.ranges[value] = self.ranges[call.inputs[0]]
 
     def _emit_concatenation(self, call: Call) -> None:
-        quantizer = self._concat_quantizer(call)
-        inputs = [
-            self.tensors[value]
-            if self.ranges[value] is quantizer
-            else quantizer(self.tensors[value])
-            for value in call.inputs
-        ]
-        (self.tensors[call.outputs[0]],) = call.replay(self._twin(call.operation), inputs)
-        self.ranges[call.outputs[0]] = quantizer
+        (self.tensors[call.outputs[0]],) = self._replay(call)
+        self.ranges[call.outputs[0]] = self.shared[call.outputs[0]]
 
     def _emit_paired(self, call: Call, kind: str) -> None:
         """Sums and products of many become chains of two, with a range after each."""
@@ -307,9 +300,7 @@ class _Rewriter:
 
     def _quantized(self, value: int, tensor, name: str, fixed=None) -> ActivationQuantizer:
         """Put a value's quantizer behind its tensor and record both."""
-        quantizer = self.shared.get(value) if fixed is None else None
-        if quantizer is None:
-            quantizer = self._quantizer(name, fixed)
+        quantizer = self.shared.get(value) or self._quantizer(name, fixed)
         self.tensors[value], self.ranges[value] = quantizer(tensor), quantizer
         return quantizer
 
@@ -338,23 +329,27 @@ class _Rewriter:
         return _activation(user.operation), user.outputs[0]
 
     def _share_concatenations(self) -> None:
-        """Give values that only a concatenation reads its range from the start."""
-        for call in self.graph.calls:
-            if type(call.operation).__name__ in CONCATENATING:
-                quantizer = self._concat_quantizer(call)
-                for value in call.inputs:
-                    if self.graph.sole_user(value) is call and not self._has_fixed_range(value):
-                        self.shared[value] = quantizer
+        """Give everything that meets in a concatenation one range.
 
-    def _has_fixed_range(self, value: int) -> bool:
-        maker = next((call for call in self.graph.calls if value in call.outputs), None)
-        return maker is not None and _activation(maker.operation) in FIXED_RANGES
-
-    def _concat_quantizer(self, call: Call) -> ActivationQuantizer:
-        key = ("concatenation", id(call))
-        if key not in self._layers:
-            self._layers[key] = self._quantizer(call.operation.name)
-        return self._layers[key]
+        TFLite demands equal scales there, and the converter does not take two ranges in a row on
+        one value, so a value that other operators read too carries the common range everywhere;
+        concatenations that share a value, or feed one another, share one range.
+        """
+        calls = [c for c in self.graph.calls if type(c.operation).__name__ in CONCATENATING]
+        group = {id(call): id(call) for call in calls}
+        met: dict[int, int] = {}
+        for call in calls:
+            for value in (*call.inputs, *call.outputs):
+                if value in met:
+                    old, new = group[id(call)], group[met[value]]
+                    group = {key: new if g == old else g for key, g in group.items()}
+                met[value] = id(call)
+        quantizers: dict[int, ActivationQuantizer] = {}
+        for call in calls:
+            key = group[id(call)]
+            if key not in quantizers:
+                quantizers[key] = self._quantizer(call.operation.name)
+            self.shared.update(dict.fromkeys((*call.inputs, *call.outputs), quantizers[key]))
 
     def _name(self, name: str) -> str:
         """Return a name no other layer of the new model has."""

@@ -104,6 +104,13 @@ class _KernelQuantizer:
         """Return the kernel with its quantized channels last."""
         return kernel
 
+    # Keras's convolutions and Dense save kernel and bias only; here the range belongs to them.
+    def save_own_variables(self, store):
+        keras.layers.Layer.save_own_variables(self, store)
+
+    def load_own_variables(self, store):
+        keras.layers.Layer.load_own_variables(self, store)
+
     def measure(self) -> None:
         """Set the range from the kernel as it is now."""
         kernel = np.abs(keras.ops.convert_to_numpy(self._matrix(self.kernel)))

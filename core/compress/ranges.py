@@ -84,13 +84,10 @@ def calibrate(
     bounds: dict[int, list] = {}
     for position, (layer, _) in enumerate(uses):
         low, high = lows[:, position], highs[:, position]
-        if observer == "minmax":
-            found = [low.min(), high.max()]
-        else:
-            found = [low.mean(), high.mean()]
+        extremes = (low.min(), high.max()) if observer == "minmax" else (low.mean(), high.mean())
         # A quantizer with several uses (a shared range) takes the hull of all of them.
-        known = bounds.setdefault(id(layer), [layer, *found])
-        known[1:] = [min(known[1], found[0]), max(known[2], found[1])]
+        known = bounds.setdefault(id(layer), [layer, *extremes])
+        known[1:] = [min(known[1], extremes[0]), max(known[2], extremes[1])]
     for layer, low, high in bounds.values():
         if not (np.isfinite(low) and np.isfinite(high)):
             raise UserError(

@@ -98,8 +98,11 @@ def _reason(error: Exception) -> str:
     """Return the converter's complaint in one line: the operators, if it names them."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     for line in lines:
-        if "Flex ops:" in line or "Custom ops:" in line or "needs" in line:
+        if "Flex ops:" in line or "Custom ops:" in line:
             return line
+    for line in lines:
+        if "error: " in line:
+            return line.split("error: ", 1)[1][:300]
     return (lines[-1] if lines else type(error).__name__)[:300]
 
 

@@ -3,6 +3,6 @@
 Importing the package registers them, so that saved networks load.
 """
 
-from core.layers import convolution
+from core.layers import convolution, resize
 
-__all__ = ["convolution"]
+__all__ = ["convolution", "resize"]

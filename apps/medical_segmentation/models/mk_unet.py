@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from core.layers.convolution import conv_norm, depthwise_norm
+from core.layers.resize import BilinearUpsampling
 from core.model_card import ModelCard
 from core.network import Network
 
@@ -136,11 +137,6 @@ def head(x, classes: int, name: str):
     )(x)
 
 
-def upsample(x, factor: int, name: str):
-    """Resize bilinearly with half-pixel centres (PyTorch's align_corners=False)."""
-    return keras.layers.UpSampling2D(factor, interpolation="bilinear", name=name)(x)
-
-
 def mk_unet(
     variant: str = "base",
     input_shape: tuple[int | None, int | None, int] = (256, 256, 3),
@@ -190,11 +186,12 @@ def mk_unet(
         x = channel_attention(x, ratio, f"CA{k}")
         x = spatial_attention(x, gate_conv, f"SA.{k}")
         x = multi_kernel_block(x, width, f"decoder{k}.0")
-        x = upsample(x, 2, f"decoder{k}.upsample")
+        x = BilinearUpsampling(2, name=f"decoder{k}.upsample")(x)
         x = keras.layers.Activation("relu", name=f"decoder{k}.relu")(x)
         if auxiliary_heads and 2 <= k <= 4:
             factor = 2 ** (5 - k)
-            heads.append(upsample(head(x, classes, f"out{k - 1}"), factor, f"out{k - 1}.upsample"))
+            logits = head(x, classes, f"out{k - 1}")
+            heads.append(BilinearUpsampling(factor, name=f"out{k - 1}.upsample")(logits))
         if k <= 4:
             skip = attention_gate(x, skips[4 - k], f"AG{k}")
             x = keras.layers.Add(name=f"decoder{k}.skip")([x, skip])
@@ -221,6 +218,22 @@ def fold_shuffles(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             folded[name] = np.empty_like(weight)
             folded[name][:, order] = weight
     return folded
+
+
+def infer_arguments(state: dict[str, np.ndarray]) -> dict:
+    """Return variant and classes of a published state dict, as far as its shapes tell them."""
+    found = {}
+    widths = tuple(
+        state[name].shape[0]
+        for name in (f"encoder{i}.0.pconv2.0.weight" for i in range(1, 6))
+        if name in state
+    )
+    for variant, table in VARIANTS.items():
+        if table["channels"] == widths:
+            found["variant"] = variant
+    if "out4.weight" in state:
+        found["classes"] = state["out4.weight"].shape[0]
+    return found
 
 
 def deploy(model: keras.Model) -> keras.Model:
@@ -257,6 +270,7 @@ NETWORK = Network(
     training_options={"auxiliary_heads": True},
     deploy=deploy,
     convert_state=fold_shuffles,
+    infer=infer_arguments,
     # Left in the state dict by the FLOP counter of the official training script.
     ignored=(r"(.*\.)?total_(ops|params)",),
 )

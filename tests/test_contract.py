@@ -1,0 +1,49 @@
+"""The contract battery over every entry of the catalog."""
+
+import contract
+import pytest
+
+from apps import catalog
+
+per_variant = pytest.mark.parametrize("name, variant", contract.VARIANTS)
+per_system = pytest.mark.parametrize("name", catalog.names())
+
+
+@per_variant
+def test_parameters_are_the_published_ones(name, variant):
+    contract.check_parameters(name, variant)
+
+
+@per_variant
+def test_layer_names_are_unique_and_stable(name, variant):
+    contract.check_layer_names_unique_and_stable(name, variant)
+
+
+@per_system
+def test_refuses_a_size_that_does_not_fit(name):
+    contract.check_refuses_wrong_size(name)
+
+
+@per_system
+def test_open_size_computes_the_same(name):
+    contract.check_open_size_equals_fixed(name)
+
+
+@per_system
+def test_saves_and_loads(name, tmp_path):
+    contract.check_save_and_load(name, tmp_path)
+
+
+@per_system
+def test_learns(name):
+    contract.check_learns(name)
+
+
+@per_system
+def test_float_file_agrees_with_keras(name):
+    contract.check_float_file(name)
+
+
+@per_system
+def test_int8_file_is_integer_and_close(name):
+    contract.check_int8_file(name)
