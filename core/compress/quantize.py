@@ -35,8 +35,8 @@ FUSED_ACTIVATIONS = ("relu", "relu6")
 # the same scale on both sides.
 MOVING = {
     "AveragePooling2D", "BilinearUpsampling", "Cropping2D", "Dropout", "ExpandDims", "Flatten",
-    "GetItem", "GlobalMaxPooling2D", "Identity", "Max", "MaxPooling2D", "Permute", "Repeat", "Reshape",
-    "Resize", "Resizing", "SpatialDropout2D", "Squeeze", "StopGradient", "Transpose",
+    "GetItem", "GlobalMaxPooling2D", "Identity", "Max", "MaxPooling2D", "Permute", "Repeat",
+    "Reshape", "Resize", "Resizing", "SpatialDropout2D", "Squeeze", "StopGradient", "Transpose",
     "UpSampling2D", "ZeroPadding2D",
 }  # fmt: skip
 CONCATENATING = {"Concatenate"}
