@@ -69,10 +69,9 @@ class MedicalSegmentation(Task):
         "network": "mk_unet",
         "variant": "t",
         "input_size": (128, 128),
-        "epochs": 150,
+        "epochs": 60,
         "batch": 5,
         "learning_rate": 5e-3,
-        "ema": 0.99,
         "validate_every": 5,
         "options": {"multi_scale": "off"},
     }

@@ -221,7 +221,7 @@ class _Report:
             },
             checks=found.get("rows", ()),
             metrics=found.get("metrics", {}),
-            samples=_count(found.get("notes", ())),
+            samples=found.get("subject", {}).get("samples"),
             notes=[self._without_folders(note) for note in found.get("notes", ())],
             timings=tried(lambda: self._measured(path.name, path, _time_file), []) if ops else [],
             macs=tried(lambda: inspect.mac_count(path), None) if ops else None,
@@ -246,14 +246,15 @@ class _Report:
 
     def _is_current(self, known: Mapping, path: Path, document: Mapping) -> bool:
         """Return whether a stored verification is about these bytes, weights and samples."""
-        found = {row["check"]: row["value"] for row in known.get("rows", ())}
-        about = f" samples of {self.data} ({self.split})"
+        about = known.get("subject", {})
+        weights = self.run.file("model.keras")
         return (
-            found.get("sha256 as exported") == sha256(path)[:12]
-            and found.get("exported from the run's present weights") == "yes"
-            and self.run.file("model.keras").is_file()
-            and document.get("model_sha256") == sha256(self.run.file("model.keras"))
-            and any(note.endswith(about) for note in known.get("notes", ()))
+            self.index is not None
+            and weights.is_file()
+            and about.get("sha256") == sha256(path)
+            and about.get("model_sha256") == document.get("model_sha256") == sha256(weights)
+            and about.get("data") == self.index.fingerprint()
+            and about.get("split") == self.split
         )
 
     def _measured(self, name: str, path: Path, measure: Callable[[Path], list[dict]]) -> list[dict]:
@@ -373,9 +374,3 @@ def _labels(paths: list[Path]) -> dict[Path, str]:
     precisions = {path: _precision(path) or path.stem for path in paths}
     often = Counter(precisions.values())
     return {p: name if often[name] == 1 else p.stem for p, name in precisions.items()}
-
-
-def _count(notes) -> int | None:
-    """Return the number of samples that the notes of a verification name."""
-    found = next((re.match(r"(\d+) samples of ", note) for note in notes), None)
-    return int(found[1]) if found else None

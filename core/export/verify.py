@@ -63,10 +63,14 @@ class Verification:
         metrics: {"keras" | "file" | "file_reference": summary of the task's scores}.
         protocol: Definition of those scores.
         notes: What was compared with what, in sentences.
+        subject: What the numbers are about, so that a later reader can tell whether they still
+            hold: "sha256" of the file, "model_sha256" of the Keras weights, "data" (the index's
+            fingerprint), "split" and "samples".
     """
 
     file: str
     precision: str
+    subject: dict[str, str | int] = field(default_factory=dict)
     rows: list[Check] = field(default_factory=list)
     metrics: dict[str, dict] = field(default_factory=dict)
     protocol: str = ""
@@ -118,6 +122,7 @@ def verify(
         raise UserError(f"{path}: is a file of '{card.app}'; use: gossamer {card.app} verify …")
     run = _find_run(task, path, run)
     result = Verification(path.name, str(document.get("precision", "unknown")))
+    result.subject["sha256"] = sha256(path)
     _check_sidecar(result, path)
     _check_operators(result, path)
     engines = _load(result, path, card)
@@ -127,7 +132,10 @@ def verify(
     if not data:
         result.notes.append("no data: outputs and metric were not compared; pass --data")
         return result
-    index = spread(task.read(data, format).split(split), samples)
+    index = task.read(data, format)
+    result.subject |= {"data": index.fingerprint(), "split": split}
+    index = spread(index.split(split), samples)
+    result.subject["samples"] = len(index)
     result.notes.append(f"{len(index)} samples of {data} ({split})")
     if run is not None:
         model, _ = deployable(task, run, card.input_size)
@@ -164,6 +172,7 @@ def _check_sidecar(result: Verification, path: Path) -> None:
 def _check_origin(result: Verification, document: dict, run: RunFolder) -> None:
     """A file exported before the run was trained on is compared with the wrong weights."""
     current = sha256(run.file("model.keras"))
+    result.subject["model_sha256"] = current
     same = document.get("model_sha256") == current
     result.add("exported from the run's present weights", "yes" if same else "no", "yes", same)
 

@@ -334,7 +334,7 @@ def test_a_verification_of_other_bytes_or_samples_is_not_used(copied, monkeypatc
     key = "verify/first run_float32.tflite"
     stored = copied.metrics()[key]
     if change == "bytes":
-        stored["rows"][0]["value"] = "0" * 12
+        stored["subject"]["sha256"] = "0" * 64
         copied.add_metrics(key, stored)
         write_report(TASK, copied, samples=0)
         assert asked == [("first run_float32.tflite", "test")]
