@@ -1,0 +1,153 @@
+"""From defaults, a config file and flags to the one config of a training."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from core.data.index import Index
+from core.errors import UserError, near_miss
+from core.task import Task
+from core.training.config import TrainConfig, read_config_file
+
+# A training that only shows that everything works.
+QUICK = {"epochs": 1, "steps_per_epoch": 2, "warmup_epochs": 0}
+_QUICK_SAMPLES = 8  # of each split
+_ANNOUNCED = (
+    "network",
+    "variant",
+    "input_size",
+    "channels",
+    "classes",
+    "epochs",
+    "batch",
+    "learning_rate",
+    "precision",
+    "seed",
+)
+
+
+def file_values(path: Path | None, app: str) -> dict[str, Any]:
+    """Return the choices of a config file; the config.yaml of a run folder is one too."""
+    if path is None:
+        return {}
+    values = read_config_file(path)
+    if "format_version" in values and isinstance(values.get("config"), dict):
+        values = values["config"]
+    values = dict(values)
+    if values.pop("app", app) != app:
+        raise UserError(f"{path}: is a config of another app, not of '{app}'; choose another file.")
+    _check_names(values, {}, str(path))
+    if not isinstance(values.get("options", {}), Mapping):
+        raise UserError(f"{path}: options must hold 'key: value' lines.")
+    return values
+
+
+def flag_values(
+    task: Task, flags: Mapping[str, Any], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what the command line chose: the flags that were given, and `--set`.
+
+    Args:
+        task: Names the domain's own options, set as `options.NAME`.
+        flags: Config field → value; None where the flag was not given.
+        settings: Config field or `options.NAME` → value.
+    """
+    values = {name: value for name, value in flags.items() if value is not None}
+    own = {n: v for n, v in settings.items() if not n.startswith("options.")}
+    _check_names(own, task.options, "--set")
+    for name, value in own.items():
+        if name in values:
+            raise UserError(f"{name} is chosen by its own option and by --set; pass one of them.")
+        values[name] = value
+    options = {
+        name.removeprefix("options."): value
+        for name, value in settings.items()
+        if name.startswith("options.")
+    }
+    return {**values, "options": options} if options else values
+
+
+def merge(
+    task: Task,
+    file: Mapping[str, Any],
+    flags: Mapping[str, Any],
+    *,
+    quick: bool = False,
+    base: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the choices by config field: the task's defaults, then the file, then the flags.
+
+    Args:
+        task: Its defaults come first and its options are checked.
+        file, flags: Of `file_values` and `flag_values`.
+        quick: Whether a few steps are enough, where the flags say nothing else.
+        base: What to start from instead of the task's defaults (a run that is resumed).
+    """
+    layers = [task.defaults if base is None else base, file, QUICK if quick else {}, flags]
+    values = {name: value for layer in layers for name, value in layer.items()}
+    if flags.get("clip_norm") is not None and "clip_value" not in {**file, **flags}:
+        values["clip_value"] = None  # the two exclude each other
+    options: dict[str, Any] = {}
+    for layer in layers:
+        options |= {n: _word(v, task, n) for n, v in (layer.get("options") or {}).items()}
+    values["options"] = task.check_options(options)
+    values["app"] = task.name
+    values.setdefault("network", task.networks[0])
+    if values["network"] not in task.networks:
+        hint = near_miss(values["network"], task.networks)
+        raise UserError(f"No such network: '{values['network']}'.{hint}")
+    return values
+
+
+def complete(values: Mapping[str, Any], given: Mapping[str, Any], index: Index) -> dict[str, Any]:
+    """Return the choices with `classes` taken from the labels, unless it was given."""
+    labels = values.get("labels") or index.labels
+    if "classes" in given or not labels:
+        return dict(values)
+    return {**values, "classes": 1 if isinstance(labels, str) else len(labels)}
+
+
+def filled_in(config: TrainConfig, given: Mapping[str, Any], card) -> str:
+    """Return the defaults a user did not choose, in a line."""
+    shown = []
+    for name in _ANNOUNCED:
+        if name in given:
+            continue
+        value = getattr(config, name)
+        if name == "input_size":
+            value = "{}x{}".format(*(value or card.input_size))
+        shown.append(f"{name.replace('_', ' ')} {value}")
+    return f"Defaults: {', '.join(shown)}." if shown else ""
+
+
+def few_samples(index: Index) -> Index:
+    """Return an index with the first few samples of each split."""
+    seen: dict[str, int] = {}
+    kept = []
+    for sample in index.samples:
+        seen[sample.split] = seen.get(sample.split, 0) + 1
+        if seen[sample.split] <= _QUICK_SAMPLES:
+            kept.append(sample)
+    return dataclasses.replace(index, samples=tuple(kept))
+
+
+def _word(value: Any, task: Task, name: str) -> Any:
+    """Return the word that YAML took for a truth value, as in `multi_scale: off`."""
+    allowed = task.option_values.get(name, ())
+    if isinstance(value, bool) and value not in allowed:
+        words = ("on", "yes", "true") if value else ("off", "no", "false")
+        return next((word for word in words if word in allowed), value)
+    return value
+
+
+def _check_names(values: Mapping[str, Any], options: Mapping[str, Any], source: str) -> None:
+    fields = [f.name for f in dataclasses.fields(TrainConfig) if f.name not in ("app", "options")]
+    for name in values:
+        if name in options:
+            raise UserError(f"{source}: unknown key '{name}'. Did you mean 'options.{name}'?")
+        if name not in fields and not (name == "options" and source != "--set"):
+            known = [*fields, *(f"options.{option}" for option in options)]
+            raise UserError(f"{source}: unknown key '{name}'.{near_miss(name, known)}")

@@ -1,0 +1,315 @@
+"""The commands that lead to a phone: export, verify, benchmark and report."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from core.command_line import options as opt
+from core.command_line.program import program_name, task_of
+from core.command_line.quiet import load_litert, load_tensorflow
+from core.command_line.tables import complain, csv_text, say, show_json, show_table, size
+from core.command_line.use import check_source, owning_run, run_data
+from core.errors import CheckFailed, UserError
+
+if TYPE_CHECKING:
+    from core.export.benchmark import Timing
+    from core.export.verify import Verification
+    from core.run_folder import RunFolder
+    from core.task import Task
+
+_CALIBRATED = ("int8", "int16x8")
+
+
+def export(
+    ctx: typer.Context,
+    run: opt.Run,
+    precision: Annotated[
+        str, typer.Option(metavar="|".join(opt.PRECISIONS), help="Arithmetic of the file.")
+    ] = "float32",
+    io: Annotated[
+        str, typer.Option(metavar="float32|uint8|int8", help="Type of inputs and outputs.")
+    ] = "float32",
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH|sample", help="Samples that int8 and int16x8 are calibrated with."
+        ),
+    ] = None,
+    format: opt.Format = "auto",
+    samples: Annotated[int, typer.Option(min=1, help="Samples for the calibration.")] = 200,
+    calibrator: Annotated[
+        str, typer.Option(metavar="own|converter", help="Who decides the scales of int8.")
+    ] = "own",
+    input_size: opt.InputSize = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="(default: RUN/export/<name>_<precision>.tflite)"),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file if it exists.")
+    ] = False,
+    json: opt.Json = False,
+) -> None:
+    """Write a run's network as a .tflite file, with a .json beside it that describes it."""
+    opt.one_of(precision, opt.PRECISIONS, "--precision")
+    opt.one_of(io, ("float32", "uint8", "int8"), "--io")
+    opt.one_of(calibrator, ("own", "converter"), "--calibrator")
+    chosen_size = opt.parse_size(input_size)
+    task, program = task_of(ctx), program_name(ctx)
+    folder = run_folder(run, task)
+    if precision in _CALIBRATED and data is None:
+        data = run_data(folder, f"calibrate {precision} with")
+        format = folder.config.format
+        say(f"Defaults: calibration data {data}, up to {samples} samples.", aside=json)
+    load_tensorflow()
+    load_litert()
+    from core.export.exporting import export as write
+
+    made = write(
+        task,
+        folder,
+        precision,
+        data=data,
+        format=format,
+        samples=samples,
+        io=io,
+        calibrator=calibrator,
+        out=out,
+        overwrite=overwrite,
+        input_size=chosen_size,
+    )
+    bytes_ = Path(made.path).stat().st_size
+    if json:
+        show_json(
+            {"path": made.path, "sidecar": made.sidecar, "bytes": bytes_} | {"notes": made.notes}
+        )
+        return
+    for note in made.notes:
+        say(f"{note[:1].upper()}{note[1:]}.")
+    say(f"Saved: {made.path} ({size(bytes_)})")
+    say(f"       {made.sidecar}")
+    held_out = "" if folder.config.data and out is None else f" --data {data or 'PATH'}"
+    say(f"Next: {program} verify {made.path}{held_out}")
+
+
+def verify(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE.tflite", help="An exported file.")],
+    data: opt.Data = None,
+    format: opt.Format = "auto",
+    split: opt.Split = "test",
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="The Keras network to compare with. (default: whose file it is)"
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="At most so many samples. (default: all)")
+    ] = None,
+    json: opt.Json = False,
+) -> None:
+    """Check a .tflite file beside its Keras network on held-out samples; exit code 1 if it fails.
+
+    Without --data the data the run was trained on is used.
+    """
+    from core.command_line.progress import track
+
+    task = task_of(ctx)
+    check_file(file)
+    folder = owning_run(file, task) if run is None else run_folder(run, task)
+    if data is None and folder is not None and folder.config.data:
+        data, format = folder.config.data, folder.config.format
+        say(f"Defaults: run {folder.path}, data {data}, split {split}.", aside=json)
+    count = 0 if data is None else len(task.read(data, format).split(split))
+    load_tensorflow()
+    load_litert()
+    from core.export.verify import verify as check
+
+    engines = 2 if folder is None else 3  # Keras, XNNPACK, the reference kernels
+    with track(engines * min(count, samples or count), "verifying") as advance:
+        found = check(
+            task,
+            file,
+            run=folder,
+            data=data,
+            format=format,
+            split=split,
+            samples=samples,
+            advance=advance,
+        )
+    if json:
+        show_json({**found.to_dict(), "file": str(file)})
+    else:
+        show_checks(found, str(file))
+    if not found.passed:
+        missed = [row.check for row in found.rows if row.ok is False]
+        raise CheckFailed(f"{file}: does not hold: {', '.join(missed)}.")
+
+
+def benchmark(
+    ctx: typer.Context,
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN|FILE.tflite...", help="A run stands for all its files."),
+    ],
+    threads: opt.Threads = None,
+    runs: Annotated[int, typer.Option(min=1, help="Least number of measured calls.")] = 50,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE.csv", help="Write the table as CSV too.")
+    ] = None,
+    json: opt.Json = False,
+) -> None:
+    """Measure latency, memory and size, in one table over files and numbers of threads."""
+    task = task_of(ctx)
+    counts = opt.parse_threads(threads)
+    jobs = benchmark_jobs(task, sources, counts, runs)
+    timings: list[Timing] = []
+    failures: list[str] = []
+    from core.command_line.progress import track
+
+    with track(len(jobs), "measuring") as advance:
+        for job in jobs:
+            try:
+                timings += job()
+            except (UserError, CheckFailed) as error:  # the others are still worth measuring
+                failures.append(str(error))
+            advance(1)
+    rows = [dataclasses.asdict(timing) for timing in timings]
+    if csv is not None:
+        from core.files import write_atomic
+
+        write_atomic(csv, csv_text(rows))
+    if json:
+        show_json({"timings": rows, "failures": failures})
+    elif timings:
+        show_timings(timings)
+    for failure in failures:
+        complain(failure)
+    if failures:
+        raise typer.Exit(1 if timings else 2)
+
+
+def report(
+    ctx: typer.Context,
+    run: opt.Run,
+    data: opt.Data = None,
+    format: opt.Format = "auto",
+    split: opt.Split = "test",
+    json: opt.Json = False,
+) -> None:
+    """Write RUN/report.html: training curves, scores, pictures and files of a run on one page."""
+    task = task_of(ctx)
+    folder = run_folder(run, task)
+    if data is None and folder.config.data:
+        data, format = folder.config.data, folder.config.format
+        say(f"Defaults: data {data}, split {split}.", aside=json)
+    load_tensorflow()
+    load_litert()
+    from core.export.report import write_report
+
+    path = write_report(
+        task,
+        folder,
+        data=data,
+        format=format,
+        split=split,
+        progress=lambda what: say(f"{what[:1].upper()}{what[1:]} …", aside=True),
+    )
+    if json:
+        show_json({"report": path})
+    else:
+        say(f"Saved: {path}")
+
+
+def benchmark_jobs(
+    task: Task, sources: list[Path], threads: tuple[int | None, ...], runs: int
+) -> list[Callable[[], list[Timing]]]:
+    """Return what is to be measured; a run gives its Keras network and each of its files."""
+    jobs: list[Callable[[], list[Timing]]] = []
+    files: list[Path] = []
+    for source in sources:
+        check_source(source)
+        if source.is_file():
+            files.append(source)
+            continue
+        folder = run_folder(source, task)
+        files += sorted(folder.file("export").glob("*.tflite"))
+        if folder.file("model.keras").is_file():
+            jobs.append(lambda path=source: [_time_keras(task, path, runs)])
+    if not jobs and not files:
+        raise UserError(f"{sources[0]}: holds neither model.keras nor files in export/; export it.")
+    for file in dict.fromkeys(files):
+        jobs.append(lambda path=file: _time_file(path, threads, runs))
+    return jobs
+
+
+def show_timings(timings: list[Timing]) -> None:
+    """Print timings as a table."""
+    rows = [
+        (
+            timing.name,
+            timing.precision,
+            timing.threads,
+            timing.median_ms,
+            f"{timing.p10_ms:.2f} – {timing.p90_ms:.2f}",
+            size(timing.memory_bytes),
+            size(timing.file_bytes),
+            None if timing.xnnpack is None else "{} of {}".format(*timing.xnnpack),
+        )
+        for timing in timings
+    ]
+    columns = ("file", "precision", "threads", "ms", "p10 – p90", "memory", "size", "by XNNPACK")
+    show_table(columns, rows)
+
+
+def show_checks(found: Verification, title: str) -> None:
+    """Print a verification as a table, its notes below."""
+    marks = {True: "yes", False: "NO", None: ""}
+    rows = [(r.check, r.value, r.bound, marks[r.ok]) for r in found.rows]
+    show_table(("check", "value", "bound", "holds"), rows, title=title)
+    for note in found.notes:
+        say(f"{note[:1].upper()}{note[1:]}.")
+    if found.protocol:
+        say(f"Protocol: {found.protocol}")
+
+
+def _time_keras(task: Task, source: Path, runs: int) -> Timing:
+    from core.command_line.use import load_engine
+    from core.export.benchmark import time_callable
+
+    engine = load_engine(task, source)
+    import numpy as np
+
+    card = engine.card
+    image = np.random.default_rng(0).standard_normal(
+        (1, *card.input_size, card.channels), np.float32
+    )
+    timing = time_callable(lambda: engine(image), name=f"{source.name} (Keras)", runs=runs)
+    return dataclasses.replace(timing, precision="float")
+
+
+def _time_file(path: Path, threads: tuple[int | None, ...], runs: int) -> list[Timing]:
+    load_litert()
+    from core.export.benchmark import benchmark as measure
+
+    return measure(path, threads=threads, runs=runs)
+
+
+def run_folder(path: Path, task: Task) -> RunFolder:
+    """Return the run folder of the task's app at a path."""
+    from core.run_folder import RunFolder
+
+    return RunFolder(path, app=task.name)
+
+
+def check_file(path: Path) -> None:
+    """Raise a `UserError` when a path is not a .tflite file."""
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; pass a .tflite file, such as those in its export/.")
+    check_source(path)

@@ -1,0 +1,383 @@
+"""The commands that make a run folder: train, and import of a published checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from core.command_line import options as opt
+from core.command_line.program import program_name, task_of, when_stopped
+from core.command_line.quiet import load_tensorflow
+from core.command_line.tables import say, show_json
+from core.errors import UserError
+
+if TYPE_CHECKING:
+    from core.data.index import Index
+    from core.run_folder import RunFolder
+
+_DATA, _NETWORK, _TRAINING = "Data", "Network", "Training"
+
+
+def train(
+    ctx: typer.Context,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to write.")],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH|sample",
+            help="Data set; 'sample' is the built-in sample data.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Layout of the data set; auto recognises it. (default: auto)",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Threads that load data; 0: one a core.", rich_help_panel=_DATA),
+    ] = None,
+    augment: Annotated[
+        bool | None,
+        typer.Option("--augment/--no-augment", help="Vary samples.", rich_help_panel=_DATA),
+    ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="See the command models.", rich_help_panel=_NETWORK),
+    ] = None,
+    variant: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="See the command models.", rich_help_panel=_NETWORK),
+    ] = None,
+    input_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="H W",
+            help="Height and width, or one number for both.",
+            rich_help_panel=_NETWORK,
+        ),
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="1 (grey) or 3 (RGB).", rich_help_panel=_NETWORK)
+    ] = None,
+    classes: Annotated[
+        int | None,
+        typer.Option(
+            help="1 for one foreground, else with background. (default: the data's)",
+            rich_help_panel=_NETWORK,
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,…", help="Class names. (default: the data's)", rich_help_panel=_NETWORK
+        ),
+    ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="Start from the weights of this run.", rich_help_panel=_NETWORK
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the data.", rich_help_panel=_TRAINING)
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Samples per step.", rich_help_panel=_TRAINING)
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--learning-rate", "--lr", help="Peak learning rate.", rich_help_panel=_TRAINING
+        ),
+    ] = None,
+    clip_norm: Annotated[
+        float | None, typer.Option(help="Clip gradients.", rich_help_panel=_TRAINING)
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="float32|mixed_float16|mixed_bfloat16",
+            help="Arithmetic.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(help="Stop after so many epochs without gain.", rich_help_panel=_TRAINING),
+    ] = None,
+    steps_per_epoch: Annotated[
+        int | None, typer.Option(help="End an epoch early.", rich_help_panel=_TRAINING)
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Decides all randomness.", rich_help_panel=_TRAINING)
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.yaml",
+            help="Choices from a file (a run's config.yaml too); options come before it.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any other choice by name, such as weight_decay=0.05 or options.loss=dice.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick", help="A few steps, to see that all works.", rich_help_panel=_TRAINING
+        ),
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the training in --out.")
+    ] = False,
+    overwrite: opt.Overwrite = False,
+    json: opt.Json = False,
+) -> None:
+    """Train a network on a data set; the result is a run folder.
+
+    With --resume only --out is needed: the choices come from the run folder.
+    """
+    from core.command_line import choices
+    from core.files import claim_folder
+    from core.run_folder import RunFolder
+    from core.training.config import TrainConfig
+
+    task, program = task_of(ctx), program_name(ctx)
+    if resume and overwrite:
+        raise UserError("--resume and --overwrite exclude each other; pass one of them.")
+    flags = choices.flag_values(
+        task,
+        {
+            "data": data,
+            "format": format,
+            "network": network,
+            "variant": variant,
+            "input_size": opt.parse_size(input_size),
+            "channels": channels,
+            "classes": classes,
+            "labels": opt.parse_names(labels),
+            "epochs": epochs,
+            "batch": batch,
+            "seed": seed,
+            "learning_rate": learning_rate,
+            "clip_norm": clip_norm,
+            "precision": precision,
+            "patience": patience,
+            "workers": workers,
+            "augment": augment,
+            "steps_per_epoch": steps_per_epoch,
+            "initial_weights": None if init is None else str(init),
+        },
+        opt.parse_settings(settings),
+    )
+    file = choices.file_values(config, task.name)
+    earlier = None
+    if resume and (out / "config.yaml").is_file():
+        earlier = RunFolder(out, app=task.name)
+    base = None if earlier is None else earlier.config.to_dict()
+    values = choices.merge(task, file, flags, quick=quick, base=base)
+    given = {**file, **flags, **(choices.QUICK if quick else {})}
+    if earlier is None and "data" not in given:
+        if resume:
+            raise UserError(f"{out}: holds no run to resume; say what to train on with --data.")
+        raise UserError("Nothing to train on: pass --data PATH, or --data sample to try it out.")
+    TrainConfig.from_dict({"variant": "", **values})  # complain before the long imports
+    if out.exists() and not resume:
+        claim_folder(out, overwrite=overwrite)
+    index = task.read(values.get("data", "sample"), values.get("format", "auto"))
+    few = choices.few_samples(index)
+    if quick or (earlier is not None and _trained_on(earlier, few)):
+        index = few
+    if earlier is None:
+        values = choices.complete(values, given, index)
+
+    load_tensorflow()
+    entry = task.network(values["network"])
+    values["variant"] = entry.check_variant(values.get("variant"))
+    chosen = TrainConfig.from_dict(values)
+    from core.command_line.progress import TrainingProgress
+    from core.training import fit
+    from core.training.setup import training_card
+
+    if earlier is None:
+        card = training_card(entry.card(chosen.variant), chosen, index)
+        say(f"Data: {index.root}, format {index.format}, {index.describe_splits()}.", aside=json)
+        line = choices.filled_in(chosen, given, card)
+        if line:
+            say(line, aside=json)
+    when_stopped(ctx, f"go on with: {program} train --resume --out {out}")
+    run = fit.train(
+        task,
+        chosen,
+        out,
+        index=index,
+        resume=resume,
+        overwrite=overwrite,
+        progress=TrainingProgress(),
+    )
+    rows = run.history()
+    best = best_row(rows, f"val_{task.headline}", task.headline_mode)
+    value = None if best is None else best[f"val_{task.headline}"]
+    if json:
+        show_json(
+            {
+                "run": run.path,
+                "epochs": len(rows),
+                "best_epoch": None if best is None else int(best["epoch"]),
+                "metric": task.headline,
+                "value": value,
+            }
+        )
+        return
+    if best is not None:
+        where = f"epoch {int(best['epoch'])} of {len(rows)}"
+        say(f"Best: {task.headline} {value:.4f} on the validation samples, {where}.")
+    say(f"Saved: {run.path}")
+    _say_next(program, run.path, chosen.data)
+
+
+def import_(
+    ctx: typer.Context,
+    checkpoint: Annotated[
+        Path, typer.Option(metavar="FILE", help="Published checkpoint (PyTorch, safetensors, npz).")
+    ],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to write.")],
+    network: opt.Network = None,
+    variant: opt.Variant = None,
+    classes: Annotated[
+        int | None, typer.Option(help="Classes of the checkpoint. (default: as found in it)")
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="1 (grey) or 3 (RGB). (default: as found in it)")
+    ] = None,
+    input_size: opt.InputSize = None,
+    labels: opt.Labels = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Load what fits and list the rest.")
+    ] = False,
+    overwrite: opt.Overwrite = False,
+    json: opt.Json = False,
+) -> None:
+    """Turn a published checkpoint into a run folder.
+
+    Every array must find its place by name and shape, unless --partial is given.
+    """
+    from core.checkpoints import read
+    from core.data.index import Index
+    from core.files import claim_folder, sha256
+    from core.run_folder import RunFolder
+    from core.training.config import TrainConfig
+    from core.training.state import remove_old_run
+
+    task, program = task_of(ctx), program_name(ctx)
+    chosen_size, names = opt.parse_size(input_size), opt.parse_names(labels)
+    network = opt.one_of(network or task.networks[0], task.networks, "--network")
+    if out.exists():
+        claim_folder(out, overwrite=overwrite)
+    state = read(checkpoint)
+
+    load_tensorflow()
+    from core.checkpoints import load_torch_state
+    from core.training.setup import training_card
+
+    entry = task.network(network)
+    guessed = dict(task.infer_arguments(network, state))
+    variant = entry.check_variant(variant or guessed.get("variant"))
+    card = entry.card(variant)
+    values = {
+        "classes": classes or (len(names) if names else None),
+        "channels": channels,
+        "input_size": chosen_size,
+        "labels": names,
+    }
+    values = {name: guessed.get(name) if v is None else v for name, v in values.items()}
+    values["classes"] = values["classes"] or len(card.labels) or 1
+    values["channels"] = values["channels"] or card.channels
+    config = TrainConfig.from_dict(
+        {
+            "app": task.name,
+            "network": network,
+            "variant": variant,
+            "data": "",
+            **{name: value for name, value in values.items() if value is not None},
+            "options": task.check_options({}),
+        }
+    )
+    card = training_card(card, config, Index("checkpoint", checkpoint, ()))
+    model = entry.build(
+        variant,
+        (*card.input_size, card.channels),
+        **{**task.build_arguments(card), **entry.training_options},
+    )
+    found = load_torch_state(
+        model, entry.convert_state(state), strict=not partial, ignored=entry.ignored
+    )
+    if not found.matched:
+        raise UserError(
+            f"{checkpoint}: holds nothing that fits {network} {variant}; check --network and "
+            "--variant."
+        )
+    counts = {
+        kind: len(getattr(found, kind))
+        for kind in ("matched", "missing", "unexpected", "mismatched", "ignored")
+    }
+    if overwrite:
+        remove_old_run(out)
+    run = RunFolder.create(
+        out,
+        config,
+        card,
+        overwrite=overwrite,
+        source="import",
+        checkpoint={"file": checkpoint.name, "sha256": sha256(checkpoint), **counts},
+    )
+    run.save_model(model)
+    if json:
+        shown = dataclasses.asdict(found)
+        show_json(
+            {"run": run.path, "network": network, "variant": variant, "counts": counts}
+            | {"not_loaded": {k: shown[k] for k in ("missing", "unexpected", "mismatched")}}
+        )
+        return
+    size = "x".join(map(str, card.input_size))
+    say(
+        f"Network: {network} {variant}, input {size}x{card.channels}, classes {config.classes} "
+        f"({', '.join(card.labels)})."
+    )
+    say(f"Checkpoint: {found}")
+    say(f"Saved: {run.path}")
+    _say_next(program, run.path, "")
+
+
+def best_row(rows: list[dict], metric: str, mode: str) -> dict | None:
+    """Return the row of a history that is best by a metric, or None where none was measured."""
+    measured = [row for row in rows if not math.isnan(row.get(metric, math.nan))]
+    if not measured:
+        return None
+    return (max if mode == "max" else min)(measured, key=lambda row: row[metric])
+
+
+def _trained_on(run: RunFolder, index: Index) -> bool:
+    return run.record.get("data", {}).get("fingerprint") == index.fingerprint()
+
+
+def _say_next(program: str, run: Path, data: str) -> None:
+    shown = data or "PATH"
+    say(f"Next: {program} evaluate {run} --data {shown}")
+    say(f"      {program} export {run} --precision int8 --data {shown}")

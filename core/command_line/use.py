@@ -1,0 +1,253 @@
+"""The commands that use a network: evaluate and predict, with a run folder or a .tflite file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from core.command_line import options as opt
+from core.command_line.program import task_of
+from core.command_line.quiet import load_litert, load_tensorflow
+from core.command_line.tables import complain, csv_text, plain, say, show_json, show_table
+from core.errors import UserError, near_miss
+
+if TYPE_CHECKING:
+    from core.data.index import Sample
+    from core.engines import Engine
+    from core.run_folder import RunFolder
+    from core.task import Task
+
+
+def evaluate(
+    ctx: typer.Context,
+    source: opt.Source,
+    data: opt.Data = None,
+    format: opt.Format = "auto",
+    split: opt.Split = "test",
+    batch: Annotated[int, typer.Option(min=1, help="Samples per call.")] = 4,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change how outputs are decoded, such as protocol=official.",
+        ),
+    ] = None,
+    per_sample: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Write the scores of every sample.")
+    ] = None,
+    json: opt.Json = False,
+) -> None:
+    """Score a run or a .tflite file on a data set; a run keeps the result in metrics.json."""
+    from core.command_line.progress import track
+    from core.evaluate import evaluate as score
+    from core.files import sha256, write_atomic
+
+    task = task_of(ctx)
+    check_source(source)
+    run = owning_run(source, task)
+    if data is None:
+        data = run_data(run, "evaluate on")
+        say(f"Defaults: data {data}, split {split}.", aside=json)
+    whole = task.read(data, format)
+    index = whole.split(split)
+    engine = load_engine(task, source)
+    changes = opt.parse_settings(settings)
+    change_decoding(task, engine, changes)
+    with track(len(index), "evaluating") as advance:
+        scores = score(task, engine, index, batch=batch, advance=advance)
+    if per_sample is not None:
+        write_atomic(per_sample, csv_text(scores.per_sample))
+    result = {
+        "data": str(index.root),
+        "format": index.format,
+        "split": split,
+        "samples": len(index),
+        "metrics": scores.summary,
+        "protocol": scores.protocol,
+    }
+    if run is not None:
+        weights = run.file("model.keras") if source.is_dir() else source
+        about = {"fingerprint": whole.fingerprint(), "model_sha256": sha256(weights)}
+        parts = ["keras" if source.is_dir() else source.name, index.format, split]
+        key = "/".join([*parts, *(f"{name}={value}" for name, value in sorted(changes.items()))])
+        run.add_metrics(key, plain({**result, **about}))
+    if json:
+        show_json({"source": source, **result, "per_sample": scores.per_sample})
+        return
+    title = f"{source}: {len(index)} samples of {index.root} ({index.format}, {split})"
+    show_table(("metric", "value"), list(scores.summary.items()), title=title)
+    if scores.protocol:
+        say(f"Protocol: {scores.protocol}")
+
+
+def predict(
+    ctx: typer.Context,
+    source: opt.Source,
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Files and folders.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the results.")],
+    batch: Annotated[int, typer.Option(min=1, help="Samples per call.")] = 4,
+    pictures: Annotated[
+        bool, typer.Option("--pictures/--no-pictures", help="Draw results over the inputs.")
+    ] = True,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change how outputs are decoded."),
+    ] = None,
+    overwrite: opt.Overwrite = False,
+    json: opt.Json = False,
+) -> None:
+    """Run a network on files and folders; write each result, and a picture of it.
+
+    Files that cannot be read are named at the end: exit code 1 if some failed, 2 if all did.
+    """
+    from core.command_line.progress import track
+    from core.data.images import write_image
+    from core.files import claim_folder
+
+    task = task_of(ctx)
+    check_source(source)
+    owning_run(source, task)
+    samples = task.files(inputs)
+    names = picture_names(samples)
+    engine = load_engine(task, source)
+    change_decoding(task, engine, opt.parse_settings(settings))
+    claim_folder(out, overwrite=overwrite)
+    written: list[dict] = []
+    failed: list[dict] = []
+    with track(len(samples), "predicting") as advance:
+        for sample, result, error in results(task, engine, samples, batch=batch):
+            file = str(sample.inputs[0])
+            if error is None:
+                files = task.write(sample, result, out, engine.card)
+                if pictures:
+                    picture = task.draw(sample, result, engine.card)
+                    files = [*files, write_image(out / names[sample.id], picture)]
+                written.append({"input": file, "files": [str(path) for path in files]})
+            else:
+                failed.append({"input": file, "error": str(error)})
+            advance(1)
+    if json:
+        show_json({"out": out, "results": written, "failed": failed})
+    elif written:
+        say(f"{len(written)} of {len(samples)} inputs predicted; the results are in {out}")
+    for entry in failed:
+        complain(entry["error"])
+    if failed:
+        raise typer.Exit(1 if written else 2)
+
+
+def results(
+    task: Task, engine: Engine, samples: list[Sample], *, batch: int
+) -> Iterator[tuple[Sample, Any, UserError | None]]:
+    """Yield (sample, result, error) in order; a sample that cannot be read does not stop the rest.
+
+    A batch with a bad file is run again one by one, which finds the bad one and keeps the others.
+    """
+    from core.evaluate import run
+
+    position = 0
+    while position < len(samples):
+        try:
+            for sample, result in run(task, engine, samples[position:], batch=batch):
+                position += 1
+                yield sample, result, None
+        except UserError:
+            for sample in samples[position : position + batch]:
+                position += 1
+                try:
+                    ((_, result),) = run(task, engine, [sample], batch=1)
+                except UserError as error:
+                    yield sample, None, error
+                else:
+                    yield sample, result, None
+
+
+def picture_names(samples: list[Sample]) -> dict[str, str]:
+    """Return the picture's file for each sample id: "a/b_overlay.png" for "a/b.jpg".
+
+    Raises:
+        UserError: When two inputs differ in their suffix only, so that results would collide.
+    """
+    names: dict[str, str] = {}
+    for sample in samples:
+        path = PurePosixPath(sample.id)
+        name = str(path.with_name(f"{path.stem}_overlay.png"))
+        for other, taken in names.items():
+            if taken == name:
+                raise UserError(
+                    f"{sample.inputs[0]}: its result would overwrite that of '{other}', which has "
+                    "the same name but for the suffix; predict them into different folders."
+                )
+        names[sample.id] = name
+    return names
+
+
+def check_source(source: Path) -> None:
+    """Raise a `UserError` when a path is neither a folder nor a .tflite file."""
+    if not source.exists():
+        raise UserError(f"{source}: no such run folder or .tflite file; check the path.")
+    if source.is_file() and source.suffix != ".tflite":
+        raise UserError(f"{source}: is neither a run folder nor a .tflite file; pass one of them.")
+
+
+def owning_run(source: Path, task: Task) -> RunFolder | None:
+    """Return the run a path is, or whose export/ folder it lies in; None for a file elsewhere."""
+    from core.run_folder import RunFolder
+
+    if source.is_dir():
+        return RunFolder(source, app=task.name)
+    folder = source.resolve().parent
+    if folder.name == "export" and (folder.parent / "config.yaml").is_file():
+        return RunFolder(folder.parent, app=task.name)
+    return None
+
+
+def run_data(run: RunFolder | None, purpose: str) -> str:
+    """Return the data a run was trained on, or a `UserError` where that is not known."""
+    if run is None or run.record.get("source") == "import" or not run.config.data:
+        raise UserError(f"Nothing to {purpose}: pass --data PATH (or --data sample).")
+    return run.config.data
+
+
+def load_engine(task: Task, source: Path) -> Engine:
+    """Return the engine of a run folder (Keras, the deployed graph) or of a .tflite file.
+
+    Raises:
+        UserError: When the path is neither, is damaged, or belongs to another app.
+    """
+    from core.engines import KerasEngine, LiteRTEngine
+    from core.run_folder import RunFolder
+
+    check_source(source)
+    if source.is_dir():
+        run = RunFolder(source, app=task.name)
+        load_tensorflow()
+        return KerasEngine(task.network(run.card.network).deploy(run.load_model()), run.card)
+    load_litert()
+    engine = LiteRTEngine(source)
+    if engine.card.app != task.name:
+        raise UserError(
+            f"{source}: is a network of the app '{engine.card.app}', not of '{task.name}'; use: "
+            f"gossamer {engine.card.app} …"
+        )
+    return engine
+
+
+def change_decoding(task: Task, engine: Engine, changes: dict[str, Any]) -> None:
+    """Change entries of the card's decoding (threshold, protocol, ...).
+
+    Raises:
+        UserError: When the card has no such entry or the task no such value.
+    """
+    known = engine.card.decode
+    for name, value in changes.items():
+        if name not in known:
+            raise UserError(f"--set: no such choice: '{name}'.{near_miss(name, known)}")
+        allowed = task.option_values.get(name)
+        if allowed is not None and value not in allowed:
+            raise UserError(f"--set: {name} is '{value}'.{near_miss(value, allowed)}")
+    engine.card = engine.card.replace(decode={**known, **changes})

@@ -1,0 +1,382 @@
+import json
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import small_task
+import yaml
+
+from core.command_line.quiet import tiny_tflite
+from core.run_folder import RunFolder
+
+
+@pytest.fixture
+def run_copy(toy_run, tmp_path):
+    """Return a copy of the trained run that a test may change."""
+    return shutil.copytree(toy_run, tmp_path / "run")
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """Return a function that replaces a core function and records its keyword arguments."""
+
+    def replace(target: str, result):
+        calls = []
+
+        def function(task, *positional, **named):
+            calls.append((positional, named))
+            return result
+
+        monkeypatch.setattr(target, function)
+        return calls
+
+    return replace
+
+
+# --- train ------------------------------------------------------------------------------------
+
+
+def test_training_leaves_a_run_of_what_was_chosen(toy, toy_run, toy_data):
+    run = RunFolder(toy_run, app="toy")
+    assert (run.config.epochs, run.config.batch, run.config.data) == (2, 3, str(toy_data))
+    assert (run.config.variant, run.config.classes) == ("base", 1)
+    assert run.card.labels == ("bright",)
+    assert len(run.history()) == 2
+
+
+def test_a_training_says_defaults_result_and_next_steps(toy, toy_data, tmp_path):
+    out = tmp_path / "run"
+    result = toy("train", "--data", toy_data, "--out", out, "--quick", "--input-size", "16", "16")
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0] == f"Data: {toy_data}, format halves, train 6, val 2, test 3."
+    assert lines[1].startswith("Defaults: network small, variant base, channels 3, classes 1, ")
+    assert "epochs" not in lines[1] and "input size" not in lines[1]
+    assert lines[2].startswith("Best: accuracy 0.") and lines[2].endswith("epoch 1 of 1.")
+    assert lines[-2] == f"Next: toy evaluate {out} --data {toy_data}"
+    assert RunFolder(out).config.steps_per_epoch == 2
+
+
+def test_resume_needs_the_folder_only_and_may_raise_the_epochs(toy, run_copy):
+    result = toy("train", "--resume", "--out", run_copy, "--epochs", 3, "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert (found["run"], found["epochs"], found["metric"]) == (str(run_copy), 3, "accuracy")
+    assert 0 <= found["value"] <= 1 and 1 <= found["best_epoch"] <= 3
+    changed = toy("train", "--resume", "--out", run_copy, "--batch", 2)
+    assert changed.exit_code == 2
+    assert "was started with batch 3, not 2" in changed.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ([], "Nothing to train on: pass --data PATH"),
+        (["--resume"], "holds no run to resume"),
+        (["--data", "nowhere"], "nowhere: no such file or folder; check --data."),
+        (["--data", "DATA", "--epochs", "0"], "Config: epochs is 0; it must be 1 or more."),
+        (["--data", "DATA", "--variant", "wid"], "No such variant: 'wid'. Did you mean 'wide'?"),
+        (["--data", "DATA", "--precision", "float23"], "Did you mean 'float32'?"),
+        (["--data", "DATA", "--input-size", "15"], "the nearest that fits is 16x16"),
+        (["--data", "DATA", "--resume", "--overwrite"], "exclude each other"),
+        (["--data", "DATA", "--config", "missing.yaml"], "missing.yaml: cannot be read"),
+    ],
+)
+def test_a_training_that_cannot_start_writes_nothing(toy, toy_data, tmp_path, arguments, said):
+    out = tmp_path / "run"
+    given = [toy_data if a == "DATA" else a for a in arguments]
+    result = toy("train", "--out", out, *given)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr and result.stderr.startswith("Error: ")
+    assert not out.exists()
+
+
+def test_a_folder_with_files_is_refused(toy, toy_data, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    result = toy("train", "--data", toy_data, "--out", tmp_path)
+    assert result.exit_code == 2
+    assert "already holds files; choose another --out or pass --overwrite." in result.stderr
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_ctrl_c_says_how_to_go_on(toy, toy_data, tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("core.training.fit.train", stop)
+    result = toy("train", "--data", toy_data, "--out", tmp_path / "run")
+    assert result.exit_code == 130
+    assert f"Stopped: go on with: toy train --resume --out {tmp_path / 'run'}" in result.stderr
+
+
+# --- import -----------------------------------------------------------------------------------
+
+
+def test_import_makes_a_run_with_the_published_weights(toy, tmp_path):
+    weight = np.random.default_rng(0).standard_normal((2, 3, 3, 3)).astype(np.float32)
+    np.savez(tmp_path / "small.npz", **{"head.weight": weight, "head.bias": np.ones(2, np.float32)})
+    arguments = ["import", "--checkpoint", tmp_path / "small.npz", "--out", tmp_path / "run"]
+    result = toy(*arguments, "--labels", "a,b")
+    assert result.exit_code == 0, result.stderr
+    assert "Checkpoint: 2 matched, 0 missing" in result.stdout
+    run = RunFolder(tmp_path / "run", app="toy")
+    assert run.config.classes == 2 and run.card.labels == ("a", "b")
+    assert run.record["source"] == "import" and run.record["checkpoint"]["file"] == "small.npz"
+    kernel = run.load_model().get_layer("head").get_weights()[0]
+    np.testing.assert_array_equal(kernel, weight.transpose(2, 3, 1, 0))
+    again = toy(*arguments)
+    assert again.exit_code == 2 and "pass --overwrite" in again.stderr
+    missing_data = toy("evaluate", tmp_path / "run")
+    assert missing_data.exit_code == 2
+    assert "Nothing to evaluate on: pass --data PATH" in missing_data.stderr
+
+
+def test_import_is_complete_or_fails_unless_partial(toy, tmp_path):
+    np.savez(tmp_path / "part.npz", **{"head.bias": np.ones(1, np.float32)})
+    arguments = ["import", "--checkpoint", tmp_path / "part.npz", "--out", tmp_path / "run"]
+    refused = toy(*arguments)
+    assert refused.exit_code == 2 and "head.weight" in refused.stderr
+    assert not (tmp_path / "run").exists()
+    result = toy(*arguments, "--partial", "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["counts"]["matched"] == 1 and list(found["not_loaded"]["missing"]) == [
+        "head.weight"
+    ]
+
+
+# --- evaluate and predict ---------------------------------------------------------------------
+
+
+def test_evaluate_prints_pure_json_and_keeps_the_result(toy, run_copy, toy_data, tmp_path):
+    arguments = ["evaluate", run_copy, "--data", toy_data, "--json"]
+    result = toy(*arguments, "--per-sample", tmp_path / "rows.csv")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["samples"] == 3 and found["split"] == "test" and found["protocol"] == "rule plain"
+    assert found["metrics"]["undefined"] is None
+    kept = RunFolder(run_copy).metrics()["keras/halves/test"]
+    assert kept["metrics"] == found["metrics"]
+    lines = (tmp_path / "rows.csv").read_text().splitlines()
+    assert lines[0] == "id,accuracy" and len(lines) == 4
+
+
+def test_evaluate_changes_the_decoding(toy, run_copy, toy_data):
+    arguments = ["evaluate", run_copy, "--data", toy_data, "--split", "val"]
+    strict = toy(*arguments, "--set", "rule=strict")
+    assert strict.exit_code == 0, strict.stderr
+    assert "Protocol: rule strict" in strict.stdout
+    assert list(RunFolder(run_copy).metrics()) == ["keras/halves/val/rule=strict"]
+    for wrong, said in (
+        ("rul=strict", "--set: no such choice: 'rul'. Did you mean 'rule'?"),
+        ("rule=strickt", "--set: rule is 'strickt'. Did you mean 'strict'?"),
+    ):
+        result = toy(*arguments, "--set", wrong)
+        assert result.exit_code == 2 and said in result.stderr
+
+
+def test_evaluate_takes_the_data_of_the_training(toy, run_copy, toy_data):
+    result = toy("evaluate", run_copy)
+    assert result.exit_code == 0
+    assert f"Defaults: data {toy_data}, split test." in result.stdout
+    assert "accuracy" in result.stdout
+    as_json = toy("evaluate", run_copy, "--json")
+    assert "Defaults: " in as_json.stderr and json.loads(as_json.stdout)["split"] == "test"
+
+
+def test_predict_names_bad_files_and_goes_on(toy, toy_run, toy_data, tmp_path):
+    (tmp_path / "bad.png").write_text("no picture")
+    good = [toy_data / f"test_{n}.png" for n in range(3)]
+    arguments = ["predict", toy_run, good[0], tmp_path / "bad.png", *good[1:], "--batch", 2]
+    result = toy(*arguments, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "3 of 4 inputs predicted" in result.stdout
+    assert result.stderr.count("Error: ") == 1 and "bad.png: is not an image" in result.stderr
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    expected = [f"test_{n}{end}" for n in range(3) for end in (".txt", "_overlay.png")]
+    assert written == sorted(expected)
+
+    again = toy(*arguments, "--out", tmp_path / "out")
+    assert again.exit_code == 2 and "pass --overwrite" in again.stderr
+    only_bad = toy("predict", toy_run, tmp_path / "bad.png", "--out", tmp_path / "o2", "--json")
+    assert only_bad.exit_code == 2
+    found = json.loads(only_bad.stdout)
+    assert found["results"] == [] and found["failed"][0]["input"].endswith("bad.png")
+
+
+def test_predict_refuses_inputs_whose_results_would_collide(toy, toy_run, toy_data, tmp_path):
+    for name in ("a.png", "a.bmp"):
+        shutil.copy(toy_data / "test_0.png", tmp_path / name)
+    result = toy(
+        "predict", toy_run, tmp_path / "a.png", tmp_path / "a.bmp", "--out", tmp_path / "o"
+    )
+    assert result.exit_code == 2 and "would overwrite that of 'a.png'" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict", "export", "report", "benchmark"])
+def test_a_folder_that_is_no_run_is_refused(toy, tmp_path, command):
+    arguments = {"predict": [tmp_path, "--out", tmp_path / "o"], "evaluate": ["--data", tmp_path]}
+    result = toy(command, tmp_path, *arguments.get(command, []))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"{tmp_path}: is not a run folder (has no config.yaml)" in result.stderr
+
+
+def test_a_run_of_another_app_is_refused(toy, run_copy):
+    path = run_copy / "config.yaml"
+    document = yaml.safe_load(path.read_text())
+    document["config"]["app"] = "reid"
+    path.write_text(yaml.safe_dump(document))
+    result = toy("evaluate", run_copy)
+    assert result.exit_code == 2 and "is a run of 'reid', not of 'toy'" in result.stderr
+
+
+# --- export, verify, benchmark, report ------------------------------------------------------------
+
+
+def test_export_hands_every_choice_on(toy, toy_run, toy_data, stand_in, tmp_path):
+    made = SimpleNamespace(path=tmp_path / "a.tflite", sidecar=tmp_path / "a.json", notes=["done"])
+    made.path.write_bytes(b"x" * 1500)
+    calls = stand_in("core.export.exporting.export", made)
+    result = toy("export", toy_run, "--precision", "int8", "--io", "uint8", "--input-size", 32, 16)
+    assert result.exit_code == 0, result.stderr
+    (_, precision), named = calls[0]
+    assert precision == "int8"
+    assert named == {
+        "data": str(toy_data),
+        "format": "auto",
+        "samples": 200,
+        "io": "uint8",
+        "calibrator": "own",
+        "out": None,
+        "overwrite": False,
+        "input_size": (32, 16),
+    }
+    assert f"Defaults: calibration data {toy_data}" in result.stdout
+    assert "Done." in result.stdout and "(1.5 kB)" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "option, value, near",
+    [
+        ("precision", "int9", "int8"),
+        ("io", "uint", "uint8"),
+        ("calibrator", "convert", "converter"),
+    ],
+)
+def test_export_names_the_nearest_choice(toy, toy_run, option, value, near):
+    result = toy("export", toy_run, f"--{option}", value)
+    assert result.exit_code == 2
+    assert result.stderr == f"Error: --{option} is '{value}'. Did you mean '{near}'?\n"
+
+
+def test_verify_fails_with_exit_code_1(toy, run_copy, toy_data, stand_in):
+    from core.export.verify import Verification
+
+    path = run_copy / "export" / "run_int8.tflite"
+    path.parent.mkdir()
+    path.write_bytes(tiny_tflite())
+    found = Verification(path.name, "int8", protocol="rule plain", notes=["3 samples"])
+    found.add("operators XNNPACK took", "9 of 9")
+    found.add("accuracy, XNNPACK", "0.5", "loses ≤ 0.01", False)
+    calls = stand_in("core.export.verify.verify", found)
+    result = toy("verify", path, "--samples", 2)
+    assert result.exit_code == 1
+    assert f"Defaults: run {run_copy}, data {toy_data}, split test." in result.stdout
+    assert "accuracy, XNNPACK" in result.stdout and "NO" in result.stdout
+    assert result.stderr == f"Failed: {path}: does not hold: accuracy, XNNPACK.\n"
+    assert (calls[0][1]["data"], calls[0][1]["samples"]) == (str(toy_data), 2)
+
+    as_json = toy("verify", path, "--json")
+    assert as_json.exit_code == 1
+    assert json.loads(as_json.stdout)["rows"][1]["ok"] is False
+
+    found.rows.pop()
+    assert toy("verify", path).exit_code == 0
+
+
+def test_benchmark_goes_on_after_a_bad_file(toy, tmp_path):
+    (tmp_path / "good.tflite").write_bytes(tiny_tflite())
+    (tmp_path / "bad.tflite").write_bytes(b"nothing")
+    arguments = ["benchmark", tmp_path / "bad.tflite", tmp_path / "good.tflite", "--threads", 1]
+    result = toy(*arguments, "--runs", 2, "--json", "--csv", tmp_path / "times.csv")
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    assert [(t["name"], t["threads"]) for t in found["timings"]] == [("good.tflite", 1)]
+    assert len(found["failures"]) == 1 and "bad.tflite" in result.stderr
+    assert (tmp_path / "times.csv").read_text().startswith("name,threads,median_ms,")
+
+
+def test_benchmark_of_a_run_times_the_keras_network(toy, toy_run):
+    result = toy("benchmark", toy_run, "--runs", 2)
+    assert result.exit_code == 0, result.stderr
+    assert "run (Keras)" in result.stdout
+
+
+def test_report_prints_the_page(toy, toy_run, toy_data, stand_in):
+    calls = stand_in("core.export.report.write_report", toy_run / "report.html")
+    result = toy("report", toy_run, "--json")
+    assert json.loads(result.stdout) == {"report": str(toy_run / "report.html")}
+    assert calls[0][1]["data"] == str(toy_data)
+
+
+# --- models, data, demo -----------------------------------------------------------------------
+
+
+def test_models_counts_the_parameters(toy):
+    found = json.loads(toy("models", "--json").stdout)
+    assert [(m["network"], m["variant"]) for m in found] == [("small", "base"), ("small", "wide")]
+    assert {m["parameters"] for m in found} == {28}
+    assert found[0]["published_parameters"] == 28
+    table = toy("models").stdout
+    assert "weights: none published" in table
+
+
+def test_data_says_what_was_read_and_draws_it(toy, toy_data, tmp_path):
+    from core.data.images import read_image
+
+    result = toy("data", toy_data, "--out", tmp_path / "sheet.png")
+    assert result.exit_code == 0, result.stderr
+    assert "11 (train 6, val 2, test 3)" in result.stdout
+    assert "A toy." in result.stdout and "Licence: CC0" in result.stdout
+    assert "No problems found in 11 samples." in result.stdout
+    assert read_image(tmp_path / "sheet.png").shape == (3 * 212 + 6, 4 * 198 + 6, 3)
+
+
+def test_data_with_problems_ends_with_1(toy, toy_data, monkeypatch):
+    monkeypatch.setattr(small_task.TASK, "problems", ("a.png: is empty; replace it.",))
+    result = toy("data", toy_data)
+    assert result.exit_code == 1
+    assert "Problem: a.png: is empty; replace it." in result.stdout
+    as_json = toy("data", toy_data, "--json")
+    assert as_json.exit_code == 1
+    found = json.loads(as_json.stdout)
+    assert found["problems"] == ["a.png: is empty; replace it."]
+    assert found["splits"] == {"train": 6, "val": 2, "test": 3}
+
+
+def test_the_demo_replaces_its_own_folder_only(toy, tmp_path, monkeypatch):
+    (tmp_path / "mine.txt").write_text("mine")
+    refused = toy("demo", "--out", tmp_path)
+    assert refused.exit_code == 2 and "pass --overwrite" in refused.stderr
+    (tmp_path / "demo.json").write_text("{}")
+    monkeypatch.setattr(
+        "core.command_line.demo._train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    stopped = toy("demo", "--out", tmp_path)
+    assert stopped.exit_code == 130
+    assert f"Replacing the earlier demo in {tmp_path}." in stopped.stdout
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_the_demo_walks_the_whole_way(toy, toy_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(small_task.SmallTask, "sample_data", toy_data, raising=False)
+    result = toy("demo", "--out", tmp_path / "demo", "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert [row["network"] for row in found["rows"]] == ["Keras", "TFLite float32", "TFLite int8"]
+    assert all(row["milliseconds"] > 0 and row["bytes"] > 0 for row in found["rows"])
+    assert found["verified"] is True
+    assert (tmp_path / "demo" / "report.html").is_file()
+    assert json.loads((tmp_path / "demo" / "demo.json").read_text())["epochs"] == 1
