@@ -44,6 +44,10 @@ def to_tflite(
     """
     import tensorflow as tf
 
+    from core.export.align import align_channels
+
+    if precision in ("float32", "float16"):
+        model = align_channels(model)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([freeze(model, input_shape)])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if precision != "float32":
