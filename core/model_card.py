@@ -74,10 +74,10 @@ class ModelCard:
         """Raise a `UserError` when (height, width) does not fit the architecture."""
         multiple = self.size_multiple
         if min(size) < multiple or any(side % multiple for side in size):
-            fitting = [max(multiple, round(side / multiple) * multiple) for side in size]
+            height, width = (max(multiple, round(side / multiple) * multiple) for side in size)
             raise UserError(
                 f"Input size {size[0]}x{size[1]} does not fit {self.network}: height and width "
-                f"must be multiples of {multiple}; the nearest that fits is {fitting[0]}x{fitting[1]}."
+                f"must be multiples of {multiple}; the nearest that fits is {height}x{width}."
             )
 
     def replace(self, **changes) -> ModelCard:

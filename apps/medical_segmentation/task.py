@@ -69,7 +69,7 @@ class MedicalSegmentation(Task):
         "network": "mk_unet",
         "variant": "t",
         "input_size": (128, 128),
-        "epochs": 60,
+        "epochs": 50,
         "batch": 5,
         "learning_rate": 5e-3,
         "validate_every": 5,
