@@ -21,7 +21,8 @@ tables: $(READY)
 $(READY): requirements.txt setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(ENV)
 	$(ENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(ENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(ENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--config-settings editable_mode=compat --editable .
 	touch $@
 
 clean:

@@ -105,9 +105,11 @@ def raise_floors(model) -> list[str]:
         A sentence per widened range, naming the operator's layer.
     """
     notes: dict[str, str] = {}
-    for layer in model.layers:
-        if isinstance(layer, ActivationQuantizer) and layer.scale * 255 < NARROWEST:
-            _widen(layer, NARROWEST / 255)
+    quantizers = [layer for layer in model.layers if isinstance(layer, ActivationQuantizer)]
+    calibrated = {id(q): f"[{float(q.minimum):.3g}, {float(q.maximum):.3g}]" for q in quantizers}
+    for quantizer in quantizers:
+        if quantizer.scale * (2**quantizer.bits - 1) < NARROWEST:
+            _widen(quantizer, NARROWEST / (2**quantizer.bits - 1))
     # Widening one output changes the inputs of the next operators: repeat until nothing moves.
     for _ in range(100):
         moved = False
@@ -116,10 +118,9 @@ def raise_floors(model) -> list[str]:
             ratios = constraint.ratios()
             name = constraint.output.name.removesuffix(".range")
             if ratios.max() > high:
-                before = (float(constraint.output.minimum), float(constraint.output.maximum))
                 _widen(constraint.output, _wanted(constraint, ratios) / high)
                 notes[name] = (
-                    f"{name}: the calibrated range [{before[0]:.3g}, {before[1]:.3g}] is too "
+                    f"{name}: the calibrated range {calibrated[id(constraint.output)]} is too "
                     "narrow for XNNPACK and was widened to "
                     f"[{float(constraint.output.minimum):.3g}, "
                     f"{float(constraint.output.maximum):.3g}]"
