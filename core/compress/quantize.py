@@ -11,6 +11,14 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from core.compress.folding import (
+    activation_of,
+    fill,
+    filters_of,
+    fold_norm,
+    weights_of,
+    window_of,
+)
 from core.compress.graph import Call, Graph, graph_of
 from core.compress.quantizers import (
     FIXED_RANGES,
@@ -122,16 +130,16 @@ class _Rewriter:
 
     def _emit_weighted(self, call: Call) -> None:
         layer = call.operation
-        kernel, bias = _weights(layer)
+        kernel, bias = weights_of(layer)
         end, norm = call.outputs[0], None
         own_activation = keras.activations.serialize(layer.activation)
         if own_activation == "linear":
             follower = self._follower(end, keras.layers.BatchNormalization)
             if follower is not None and self.graph.uses[id(layer)] == 1:
                 norm, end = follower.operation, follower.outputs[0]
-        factor = np.ones(_filters(layer), np.float32)
+        factor = np.ones(filters_of(layer), np.float32)
         if norm is not None:
-            factor, shift = _fold(norm)
+            factor, shift = fold_norm(norm)
             bias = shift + factor * (0.0 if bias is None else bias)
         source = self.ranges[call.inputs[0]]
         x = self.tensors[call.inputs[0]]
@@ -162,7 +170,7 @@ class _Rewriter:
                 layer.filters,
                 layer.kernel_size,
                 output_padding=layer.output_padding,
-                **_window(layer),
+                **window_of(layer),
                 **options,
             )
             kernel = kernel * factor[:, None]
@@ -170,7 +178,7 @@ class _Rewriter:
             twin = QuantizedDepthwiseConv2D(
                 layer.kernel_size,
                 depth_multiplier=layer.depth_multiplier,
-                **_window(layer),
+                **window_of(layer),
                 **options,
             )
             kernel = kernel * factor.reshape(kernel.shape[2:])
@@ -178,10 +186,10 @@ class _Rewriter:
             twin, kernel = QuantizedConv2D(layer.filters, 1, **options), kernel * factor
         else:
             twin = QuantizedConv2D(
-                layer.filters, layer.kernel_size, groups=layer.groups, **_window(layer), **options
+                layer.filters, layer.kernel_size, groups=layer.groups, **window_of(layer), **options
             )
             kernel = kernel * factor
-        _fill(twin, x, kernel, bias)
+        fill(twin, x, kernel, bias)
         self._layers[id(layer)] = twin
         return twin
 
@@ -196,9 +204,9 @@ class _Rewriter:
                 depth_multiplier=split.shape[-1],
                 use_bias=False,
                 name=self._name(f"{layer.name}.depthwise"),
-                **_window(layer),
+                **window_of(layer),
             )
-            _fill(twin, x, split, None)
+            fill(twin, x, split, None)
             self._layers[key] = twin
         twin = self._layers[key]
         quantizer = self._quantizer(twin.name)
@@ -214,10 +222,10 @@ class _Rewriter:
                 f"{norm.name} (BatchNormalization): follows no convolution and its input is not "
                 "(N, H, W, C), which the int8 path cannot fold; export with another --precision."
             )
-        factor, shift = _fold(norm)
+        factor, shift = fold_norm(norm)
         x, source = self.tensors[value], self.ranges[value]
         twin = QuantizedDepthwiseConv2D(1, name=self._name(norm.name))
-        _fill(twin, x, factor.reshape(1, 1, -1, 1), shift)
+        fill(twin, x, factor.reshape(1, 1, -1, 1), shift)
         x = twin(x)
         function, end = self._fuse_activation(call.outputs[0])
         if function is not None:
@@ -274,7 +282,7 @@ class _Rewriter:
 
     def _emit_other(self, call: Call) -> None:
         (x,) = self._replay(call)
-        function = _activation(call.operation)
+        function = activation_of(call.operation)
         self._quantized(call.outputs[0], x, call.operation.name, FIXED_RANGES.get(function))
 
     # --- helpers ------------------------------------------------------------------------------
@@ -323,10 +331,10 @@ class _Rewriter:
     def _fuse_activation(self, value: int) -> tuple[str | None, int]:
         """Return the activation the converter fuses into a value's operator, and its output."""
         user = self.graph.sole_user(value)
-        if user is None or _activation(user.operation) not in FUSED_ACTIVATIONS:
+        if user is None or activation_of(user.operation) not in FUSED_ACTIVATIONS:
             return None, value
         self._done.add(id(user))
-        return _activation(user.operation), user.outputs[0]
+        return activation_of(user.operation), user.outputs[0]
 
     def _share_concatenations(self) -> None:
         """Give everything that meets in a concatenation one range.
@@ -355,59 +363,3 @@ class _Rewriter:
         """Return a name no other layer of the new model has."""
         count = self._names[name] = self._names.get(name, 0) + 1
         return name if count == 1 else f"{name}_{count}"
-
-
-def _activation(operation) -> str | None:
-    """Return the name of a pure activation layer's or operation's function, or None."""
-    kind = type(operation).__name__
-    if isinstance(operation, keras.layers.ReLU):
-        plain = not operation.negative_slope and not operation.threshold
-        limits = {None: "relu", 6.0: "relu6"}
-        return limits.get(operation.max_value) if plain else None
-    if isinstance(operation, keras.layers.Activation):
-        name = keras.activations.serialize(operation.activation)
-        return name if isinstance(name, str) else None
-    return {"Relu": "relu", "Relu6": "relu6", "Sigmoid": "sigmoid", "Softmax": "softmax",
-            "Tanh": "tanh"}.get(kind)  # fmt: skip
-
-
-def _weights(layer) -> tuple[np.ndarray, np.ndarray | None]:
-    kernel = keras.ops.convert_to_numpy(layer.kernel)
-    return kernel, keras.ops.convert_to_numpy(layer.bias) if layer.use_bias else None
-
-
-def _filters(layer) -> int:
-    if isinstance(layer, keras.layers.DepthwiseConv2D):
-        return layer.kernel.shape[2] * layer.depth_multiplier
-    return layer.units if isinstance(layer, keras.layers.Dense) else layer.filters
-
-
-def _window(layer) -> dict:
-    """Return the geometry of a convolution as constructor arguments."""
-    return {
-        "strides": layer.strides,
-        "padding": layer.padding,
-        "dilation_rate": layer.dilation_rate,
-    }
-
-
-def _fold(norm) -> tuple[np.ndarray, np.ndarray]:
-    """Return factor and shift of a batch normalisation at inference, per channel, float32."""
-    mean = keras.ops.convert_to_numpy(norm.moving_mean).astype(np.float64)
-    variance = keras.ops.convert_to_numpy(norm.moving_variance).astype(np.float64)
-    factor = 1.0 / np.sqrt(variance + norm.epsilon)
-    if norm.scale:
-        factor = factor * keras.ops.convert_to_numpy(norm.gamma)
-    shift = -mean * factor
-    if norm.center:
-        shift = shift + keras.ops.convert_to_numpy(norm.beta)
-    return factor.astype(np.float32), shift.astype(np.float32)
-
-
-def _fill(layer, x, kernel, bias) -> None:
-    """Build a quantized layer and give it its weights and kernel range."""
-    layer.build(x.shape)
-    layer.kernel.assign(kernel)
-    if bias is not None:
-        layer.bias.assign(bias)
-    layer.measure()
