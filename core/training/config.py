@@ -101,7 +101,7 @@ class TrainConfig:
             if value is not None and value < 1:
                 raise UserError(f"Config: {name} is {value}; it must be 1 or more.")
         for name in ("seed", "workers", "warmup_epochs", "weight_decay", "final_learning_rate"):
-            if not getattr(self, name) >= 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise UserError(f"Config: {name} is {getattr(self, name)}; it must be 0 or more.")
         for name in ("learning_rate", "step_factor", "poly_power", "clip_value", "clip_norm"):
             value = getattr(self, name)
@@ -144,6 +144,18 @@ class TrainConfig:
             raise UserError(f"{source}: lacks {', '.join(missing)}.") from error
 
 
+_LARGEST = 2**32 - 1  # of a whole number: what a seed may be, and more than anything else needs
+_EXPECTED = {
+    "tuple[int": "height and width, as in [256, 256]",
+    "tuple[str": "a list of names",
+    "Mapping": "'key: value' lines",
+    "bool": "true or false",
+    "int": "a whole number (of at most 2^32)",
+    "float": "a number",
+    "str": "text",
+}
+
+
 def read_config_file(path: str | Path) -> dict:
     """Return the mapping of a YAML config file.
 
@@ -155,8 +167,11 @@ def read_config_file(path: str | Path) -> dict:
     path = Path(path)
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); check the path.") from error
+    except OSError as error:
+        reason = (error.strerror or "input/output error").lower()
+        raise UserError(f"{path}: cannot be read ({reason}); check the path.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not a text file (UTF-8); choose a YAML file.") from error
     except yaml.YAMLError as error:
         line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
         raise UserError(f"{path}: is not valid YAML near line {line}; mend it.") from error
@@ -185,15 +200,16 @@ def _cast(name: str, value: Any, spec: dataclasses.Field, source: str) -> Any:
                 raise ValueError
             return value
         if kind.startswith("int"):
-            if isinstance(value, bool) or float(value) != int(float(value)):
+            whole = int(value) if isinstance(value, int) else int(float(value))
+            if isinstance(value, bool) or whole != float(value) or abs(whole) > _LARGEST:
                 raise ValueError
-            return int(float(value))
+            return whole
         if isinstance(value, bool | list | tuple | Mapping):
             raise ValueError
         if kind.startswith("float"):
             return float(value)
         return str(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise UserError(
-            f"{source}: {name} is {value!r}; expected {kind.replace('|', 'or')}."
-        ) from error
+        expected = next(words for start, words in _EXPECTED.items() if kind.startswith(start))
+        empty = " or null" if "None" in kind else ""
+        raise UserError(f"{source}: {name} is {value!r}; it must be {expected}{empty}.") from error

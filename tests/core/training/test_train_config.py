@@ -43,13 +43,18 @@ def test_values_are_brought_to_their_type(name, value, expected):
     "choices, message",
     [
         ({"learning_rat": 1}, "c.yaml: unknown key 'learning_rat'. Did you mean 'learning_rate'?"),
-        ({"epochs": "ten"}, "c.yaml: epochs is 'ten'; expected int."),
-        ({"epochs": 2.5}, "c.yaml: epochs is 2.5; expected int."),
-        ({"epochs": True}, "c.yaml: epochs is True; expected int."),
+        ({"epochs": "ten"}, "c.yaml: epochs is 'ten'; it must be a whole number"),
+        ({"epochs": 2.5}, "c.yaml: epochs is 2.5; it must be a whole number"),
+        ({"epochs": True}, "c.yaml: epochs is True; it must be a whole number"),
+        ({"batch": 1e300}, "c.yaml: batch is 1e+300; it must be a whole number (of at most 2^32)."),
+        ({"seed": 2**32}, "c.yaml: seed is 4294967296; it must be a whole number (of at most"),
+        ({"weight_decay": "nan"}, "Config: weight_decay is nan; it must be 0 or more."),
+        ({"cache": "maybe"}, "c.yaml: cache is 'maybe'; it must be true or false."),
+        ({"options": 5}, "c.yaml: options is 5; it must be 'key: value' lines."),
         ({"epochs": None}, "c.yaml: epochs has no value."),
-        ({"ema": "off"}, "c.yaml: ema is 'off'; expected float or None."),
-        ({"data": ["a", "b"]}, "c.yaml: data is ['a', 'b']; expected str."),
-        ({"input_size": [1, 2, 3]}, "c.yaml: input_size is [1, 2, 3]; expected tuple[int, int]"),
+        ({"ema": "off"}, "c.yaml: ema is 'off'; it must be a number or null."),
+        ({"data": ["a", "b"]}, "c.yaml: data is ['a', 'b']; it must be text."),
+        ({"input_size": [1, 2, 3]}, "c.yaml: input_size is [1, 2, 3]; it must be height and width"),
         ({"epochs": 0}, "Config: epochs is 0; it must be 1 or more."),
         ({"seed": -1}, "Config: seed is -1; it must be 0 or more."),
         ({"learning_rate": 0.0}, "Config: learning_rate is 0.0; it must be a positive number."),
@@ -86,3 +91,14 @@ def test_config_file_mistakes(tmp_path, text, message):
 def test_missing_config_file(tmp_path):
     with pytest.raises(UserError, match=r"none\.yaml: cannot be read"):
         read_config_file(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [(b"\xff\xfe\x00", "is not a text file"), (None, r"cannot be read \(is a directory\)")],
+)
+def test_a_config_that_is_no_text(tmp_path, content, message):
+    path = tmp_path / "c.yaml"
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_config_file(path)
