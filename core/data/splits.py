@@ -14,6 +14,7 @@ from core.data.index import SPLITS, Index, Sample
 from core.errors import UserError
 
 FRACTIONS = (0.8, 0.1, 0.1)
+_TOO_FEW = "Too few samples or groups to make the splits that are missing: left as it is."
 
 
 def split_by_group(
@@ -81,15 +82,15 @@ def keep_or_split(index: Index, seed: int = 0, fractions: Sequence[float] = FRAC
     The data set's own splits are kept, and samples outside them stay outside. Of val and test,
     what is missing is taken from train by `split_by_group`, in the proportion of `fractions`. Data
     without any split, or with a train split alone, is split by `fractions`; data with only val or
-    test (an evaluation set) is left as it is.
-
-    Raises:
-        UserError: As `split_by_group`.
+    test (an evaluation set) is left as it is, and so is data of too few groups to be split: it can
+    still be evaluated on.
     """
     counts = index.counts()
     own = [name for name in SPLITS if name in counts]
     shares = "{:g}:{:g}:{:g}".format(*(round(100 * share, 2) for share in fractions))
     if own in ([], ["train"]):
+        if _too_few(index.samples, 3):
+            return replace(index, notes=(*index.notes, _TOO_FEW))
         samples = split_by_group(index.samples, fractions, seed)
         note = f"No splits of its own: split {shares} with seed {seed}, groups kept together."
         return replace(index, samples=samples, notes=(*index.notes, note))
@@ -103,6 +104,8 @@ def keep_or_split(index: Index, seed: int = 0, fractions: Sequence[float] = FRAC
         total = share["train"] + share[missing]
         part = [share[name] / total if name in ("train", missing) else 0.0 for name in SPLITS]
         train = [sample for sample in samples if sample.split == "train"]
+        if _too_few(train, 2):
+            return replace(index, notes=(*index.notes, *notes, _TOO_FEW))
         carved = {sample.id: sample for sample in split_by_group(train, part, seed)}
         samples = tuple(carved.get(sample.id, sample) for sample in samples)
         number = sum(sample.split == missing for sample in carved.values())
@@ -180,6 +183,10 @@ def _fill_empty(chosen: dict, wanted: Sequence[str], groups: Mapping) -> None:
             most = Counter(chosen.values()).most_common(1)[0][0]
             donors = [key for key in chosen if chosen[key] == most]
             chosen[min(donors, key=lambda key: (len(groups[key]), key))] = name
+
+
+def _too_few(samples: Sequence[Sample], wanted: int) -> bool:
+    return len({(bool(s.group), s.group or s.id) for s in samples}) < wanted
 
 
 def _leaks(index: Index) -> tuple[str, ...]:

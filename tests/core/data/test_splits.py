@@ -159,3 +159,18 @@ def test_balanced_order_repeats_the_smaller_classes():
 
 def test_balanced_order_of_nothing_is_nothing():
     assert balanced_order([], np.random.default_rng(0)).tolist() == []
+
+
+@pytest.mark.parametrize("split, count", [("", 1), ("", 2), ("train", 2)])
+def test_too_few_samples_to_split_are_left_to_be_evaluated_on(split, count):
+    data = index(samples(count, split=split))
+    found = keep_or_split(data)
+    assert found.samples == data.samples
+    assert found.notes == (
+        "Too few samples or groups to make the splits that are missing: left as it is.",
+    )
+
+
+def test_one_training_sample_is_not_carved():
+    data = index(samples(1, split="train"), samples(3, split="val"))
+    assert keep_or_split(data).counts() == {"train": 1, "val": 3}
