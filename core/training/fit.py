@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from core.data.index import Index
 from core.data.pipeline import TrainingData
-from core.errors import UserError
+from core.errors import CheckFailed, UserError
 from core.files import claim_folder
 from core.model_card import ModelCard
 from core.run_folder import RunFolder
@@ -41,6 +41,7 @@ from core.training.state import (
     TrainingState,
     assign,
     check_same_choices,
+    remove_beginning,
     remove_leftovers,
     remove_old_run,
 )
@@ -159,6 +160,10 @@ class _Session:
         self.progress.start(self.config.epochs, self.data.samples, first_epoch=state.epoch)
         try:
             self._fit(loop, state.epoch)
+        except (UserError, CheckFailed):
+            if earlier is None and not run.file(STATE).exists():
+                remove_beginning(out)  # nothing was reached: let the same command be given again
+            raise
         finally:
             self.progress.stop()
         return run

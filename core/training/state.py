@@ -6,6 +6,7 @@ written anew on resuming, so it does not matter between which two files a proces
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -139,6 +140,18 @@ def remove_old_run(folder: Path) -> None:
             (folder / name).unlink(missing_ok=True)
         for path in (folder / "tensorboard").glob("events.*"):
             path.unlink(missing_ok=True)
+
+
+def remove_beginning(folder: Path) -> None:
+    """Delete what a training wrote before its first epoch ended, and the folder if it is empty."""
+    with contextlib.suppress(OSError, UserError):  # the error that ended the training matters more
+        remove_old_run(folder)
+        for name in ("config.yaml", "model_card.json"):
+            (folder / name).unlink(missing_ok=True)
+        remove_leftovers(folder)
+        for empty in ("checkpoints", "tensorboard", "."):
+            with contextlib.suppress(OSError):
+                (folder / empty).rmdir()
 
 
 def remove_leftovers(folder: Path) -> None:

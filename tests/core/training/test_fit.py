@@ -11,7 +11,7 @@ from core.run_folder import RunFolder
 from core.task import Objective
 from core.training import callbacks
 from core.training.fit import train
-from core.training.state import STATE, TrainingState
+from core.training.state import TrainingState
 
 
 def state_of(run) -> TrainingState:
@@ -251,8 +251,7 @@ def test_weights_that_blow_up_in_the_last_step_are_not_kept(toy_data, tmp_path):
             tmp_path / "run",
             index=toy_data,
         )
-    assert not (tmp_path / "run" / "model.keras").exists()
-    assert not (tmp_path / "run" / STATE).exists()
+    assert not (tmp_path / "run").exists()  # nothing was reached, so nothing is in the way
 
 
 def test_a_full_disk_keeps_the_state_and_the_run_goes_on(plain, toy_data, tmp_path, monkeypatch):
@@ -277,6 +276,32 @@ def test_a_damaged_picture_is_named(tmp_path):
     (tmp_path / "data" / "5.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"5\.png: is no picture; replace it\.$"):
         train(ToyTask(), config(), tmp_path / "run", index=index)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_failed_beginning_leaves_what_is_not_its_own(tmp_path):
+    index = toy_task.write_data(tmp_path / "data")
+    (tmp_path / "data" / "5.png").write_bytes(b"no picture")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"5\.png"):
+        train(ToyTask(), config(), tmp_path / "run", index=index, overwrite=True)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
+
+
+def test_a_resumed_beginning_keeps_its_choices(tmp_path, monkeypatch):
+    index = toy_task.write_data(tmp_path / "data")
+    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+        stopped.setattr("core.training.fit._Session._fit", _stop)
+        train(ToyTask(), config(), tmp_path / "run", index=index)
+    (tmp_path / "data" / "5.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match="is not the data"):
+        train(ToyTask(), None, tmp_path / "run", index=index, resume=True)
+    assert (tmp_path / "run" / "config.yaml").is_file()
+
+
+def _stop(*_):
+    raise KeyboardInterrupt
 
 
 def test_data_without_validation_samples(toy_data, tmp_path):
