@@ -205,6 +205,9 @@ class Task(abc.ABC):
 
     # --- results ----------------------------------------------------------------------------
 
+    def check_decoding(self, card: ModelCard) -> None:  # noqa: B027  (most tasks take any value)
+        """Raise a `UserError` when `card.decode` holds a value that `decode` cannot follow."""
+
     @abc.abstractmethod
     def decode(self, outputs: Sequence[np.ndarray], sample: Sample, card: ModelCard) -> Any:
         """Turn the raw outputs for one sample (no batch axis) into a result in its own units."""

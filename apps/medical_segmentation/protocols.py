@@ -1,7 +1,7 @@
 """Evaluation protocols: how logits and the stored mask become the two masks that are compared.
 
 "native" is the honest one: the logits are resized to the image's own rows x columns, thresholded at
-a probability of 0.5 and compared with the mask as it is stored. "official" repeats the published
+a probability (0.5) and compared with the mask as it is stored. "official" repeats the published
 MK-UNet test script (M. M. Rahman, R. Marculescu, ICCV Workshops 2025, arXiv:2509.18493; code
 github.com/SLDGroup/MK-UNet) with its two traps, for numbers that can be set beside the paper's:
 
@@ -11,6 +11,7 @@ github.com/SLDGroup/MK-UNet) with its two traps, for numbers that can be set bes
    always 1, unless all are equal), and poor calibration is hidden.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,8 +73,22 @@ def protocol_named(name: str, *, classes: int = 1) -> Protocol:
     return protocol
 
 
+def check_threshold(threshold: object, protocol: str, *, classes: int = 1) -> None:
+    """Raise a `UserError` unless a threshold is a probability that the protocol can use."""
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float):
+        raise UserError(f"The threshold is {threshold!r}; pass a number between 0 and 1.")
+    if not 0 < threshold < 1:
+        raise UserError(f"The threshold is {threshold:g}; pass a number between 0 and 1.")
+    if threshold != 0.5 and (protocol != "native" or classes > 1):
+        why = "several classes are told apart" if classes > 1 else f"'{protocol}' is defined"
+        raise UserError(f"The threshold is {threshold:g}, but {why} without one; leave it at 0.5.")
+
+
 def binary_prediction(
-    logits: np.ndarray, size: tuple[int, int], protocol: str = "native"
+    logits: np.ndarray,
+    size: tuple[int, int],
+    protocol: str = "native",
+    threshold: float = 0.5,
 ) -> np.ndarray:
     """Return the predicted mask of one image.
 
@@ -81,15 +96,16 @@ def binary_prediction(
         logits: float (h, w) at the network's size.
         size: (H, W), rows and columns of the original image.
         protocol: "native" or "official".
+        threshold: Probability in (0, 1) from which "native" takes a pixel for foreground.
 
     Returns:
-        bool (H, W) with "native": True where sigmoid(logit) >= 0.5, that is logit >= 0.
+        bool (H, W) with "native": True where sigmoid(logit) >= threshold.
         bool (W, H) with "official" (rows and columns exchanged, as published): True where the
         min-max normalised probability (p - min) / (max - min + 1e-8) is >= 0.5.
     """
     _check_plane(logits, "logits")
     if protocol_named(protocol).name == "native":
-        return resize_logits(logits, size) >= 0
+        return resize_logits(logits, size) >= math.log(threshold / (1 - threshold))
     height, width = size
     scores = resize_logits(logits, (width, height))
     with np.errstate(over="ignore"):

@@ -179,6 +179,13 @@ class MedicalSegmentation(Task):
 
     # --- results ------------------------------------------------------------------------------
 
+    def check_decoding(self, card: ModelCard) -> None:
+        from apps.medical_segmentation.protocols import check_threshold, protocol_named
+
+        protocol = card.decode.get("protocol", "native")
+        protocol_named(protocol, classes=classes_of(card))
+        check_threshold(card.decode.get("threshold", 0.5), protocol, classes=classes_of(card))
+
     def decode(
         self, outputs: Sequence[np.ndarray], sample: Sample, card: ModelCard
     ) -> Segmentation:
@@ -189,7 +196,8 @@ class MedicalSegmentation(Task):
         protocol = card.decode.get("protocol", "native")
         logits = np.asarray(outputs[0], np.float32)
         if classes_of(card) == 1:
-            mask = binary_prediction(logits[..., 0], size, protocol).astype(np.uint8)
+            threshold = card.decode.get("threshold", 0.5)
+            mask = binary_prediction(logits[..., 0], size, protocol, threshold).astype(np.uint8)
         else:
             mask = class_prediction(logits, size, protocol)
         return Segmentation(mask)
@@ -217,7 +225,11 @@ class MedicalSegmentation(Task):
                 mask, truth, classes=classes, protocol=protocol.name, distances=not quick
             )
             rows.append({"id": sample.id, **scores})
-        return Scores(summarise(rows), rows, f"{protocol.name}: {protocol.summary}")
+        threshold = card.decode.get("threshold", 0.5)
+        said = f"{protocol.name}: {protocol.summary}".replace(
+            "threshold 0.5", f"threshold {threshold:g}"
+        )
+        return Scores(summarise(rows), rows, said)
 
     def draw(self, sample: Sample, result: Segmentation, card: ModelCard) -> np.ndarray:
         image = read(sample, card)

@@ -49,6 +49,8 @@ def evaluate(
     task = task_of(ctx)
     check_source(source)
     run = owning_run(source, task)
+    if run is not None:
+        run.metrics()  # complain before the work: the result is kept there
     if data is None:
         data = run_data(run, "evaluate on")
         say(f"Defaults: data {data}, split {split}.", aside=json)
@@ -111,7 +113,7 @@ def predict(
     task = task_of(ctx)
     check_source(source)
     owning_run(source, task)
-    samples = task.files(inputs)
+    samples = without_results(task.files(inputs), inputs, out)
     names = picture_names(samples)
     engine = load_engine(task, source)
     change_decoding(task, engine, opt.parse_settings(settings))
@@ -164,6 +166,26 @@ def results(
                     yield sample, None, error
                 else:
                     yield sample, result, None
+
+
+def without_results(samples: list[Sample], inputs: list[Path], out: Path) -> list[Sample]:
+    """Return the samples outside the output folder: results of an earlier run are no inputs.
+
+    Raises:
+        UserError: When the inputs lie directly in the output folder, or all of them lie in it.
+    """
+    target = out.resolve()
+    folders = [(path if path.is_dir() else path.parent).resolve() for path in inputs]
+    if target in folders:
+        raise UserError(
+            f"{out}: holds the inputs, which results could replace; choose another --out."
+        )
+    if not any(target.is_relative_to(folder) for folder in folders):
+        return samples
+    kept = [s for s in samples if not s.inputs[0].parent.resolve().is_relative_to(target)]
+    if not kept:
+        raise UserError(f"{inputs[0]}: holds no images but those in {out}; check the path.")
+    return kept
 
 
 def picture_names(samples: list[Sample]) -> dict[str, str]:
@@ -251,3 +273,4 @@ def change_decoding(task: Task, engine: Engine, changes: dict[str, Any]) -> None
         if allowed is not None and value not in allowed:
             raise UserError(f"--set: {name} is '{value}'.{near_miss(value, allowed)}")
     engine.card = engine.card.replace(decode={**known, **changes})
+    task.check_decoding(engine.card)

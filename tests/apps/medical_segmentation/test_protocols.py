@@ -8,6 +8,7 @@ import pytest
 from apps.medical_segmentation.metrics import segmentation_scores
 from apps.medical_segmentation.protocols import (
     binary_prediction,
+    check_threshold,
     class_prediction,
     prepare_truth,
     protocol_named,
@@ -119,3 +120,26 @@ def test_wrong_ranks_are_refused():
         class_prediction(np.zeros((4, 4, 1), np.float32), (4, 4))
     with pytest.raises(ValueError, match="must be boolean"):
         prepare_truth(np.zeros((4, 4), np.uint8), (4, 4), "official")
+
+
+def test_the_threshold_is_a_probability():
+    logits = np.array([[-1.0, 0.0], [1.0, 2.0]], np.float32)  # 0.27, 0.5, 0.73, 0.88
+    assert binary_prediction(logits, (2, 2), threshold=0.25).tolist() == [[True] * 2] * 2
+    assert binary_prediction(logits, (2, 2)).tolist() == [[False, True], [True, True]]
+    assert binary_prediction(logits, (2, 2), threshold=0.8).tolist() == [[False] * 2, [False, True]]
+
+
+@pytest.mark.parametrize(
+    "threshold, protocol, classes, said",
+    [
+        (2, "native", 1, "is 2; pass a number between 0 and 1"),
+        (0.0, "native", 1, "is 0; pass a number between 0 and 1"),
+        (float("nan"), "native", 1, "is nan; pass a number between 0 and 1"),
+        ("high", "native", 1, "is 'high'; pass a number between 0 and 1"),
+        (0.3, "official", 1, "'official' is defined without one; leave it at 0.5"),
+        (0.3, "native", 3, "several classes are told apart without one; leave it at 0.5"),
+    ],
+)
+def test_thresholds_that_mean_nothing_are_refused(threshold, protocol, classes, said):
+    with pytest.raises(UserError, match=said):
+        check_threshold(threshold, protocol, classes=classes)
