@@ -91,13 +91,36 @@ class ModelCard:
     @classmethod
     def from_dict(cls, values: dict, *, source: str = "model card") -> ModelCard:
         """Return the card of `to_dict`; unknown or missing fields raise a `UserError`."""
+        again = "it is damaged or was written by another version of Gossamer: export it again."
         fields = {f.name: f for f in dataclasses.fields(cls)}
+        if not isinstance(values, dict):
+            raise UserError(f"{source}: holds no model card; {again}")
         unknown = sorted(set(values) - set(fields))
         missing = [name for name in ("network", "variant", "app") if name not in values]
         if unknown or missing:
             problem = f"unknown fields {unknown}" if unknown else f"missing fields {missing}"
-            raise UserError(
-                f"{source}: the model card has {problem}; it was written by another version of "
-                "Gossamer or by another tool: export it again."
-            )
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+            raise UserError(f"{source}: the model card has {problem}; {again}")
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        for name, value in values.items():
+            if not _is_a(str(fields[name].type), value):
+                raise UserError(f"{source}: the model card has {name} {value!r}; {again}")
+        card = cls(**values)
+        if not len(card.mean) == len(card.std) == card.channels:
+            raise UserError(f"{source}: the model card's mean, std and channels differ; {again}")
+        return card
+
+
+def _is_a(kind: str, value: object) -> bool:
+    """Return whether a value is of a field's type, given as it is written above."""
+    if kind.startswith("tuple"):
+        inner = kind[len("tuple[") :].split(",")[0]
+        wanted = 2 if kind == "tuple[int, int]" else None
+        return (
+            isinstance(value, tuple)
+            and (wanted is None or len(value) == wanted)
+            and all(_is_a(inner, item) for item in value)
+        )
+    if isinstance(value, bool):
+        return False
+    known = {"int": int, "float": int | float, "str": str, "dict": dict}
+    return isinstance(value, known[kind])

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class RunFolder:
                 f"{FORMAT_VERSION}; train or import it again."
             )
         self.config = TrainConfig.from_dict(
-            document.get("config") or {}, source=str(self.path / "config.yaml")
+            document["config"], source=str(self.path / "config.yaml")
         )
         self.app = self.config.app
         if app is not None and app != self.app:
@@ -107,28 +108,51 @@ class RunFolder:
         try:
             return keras.models.load_model(path, compile=False, safe_mode=True)
         except Exception as error:
+            whole = zipfile.is_zipfile(path)  # Keras would say that there is no such file
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
             raise UserError(
-                f"{path}: cannot be loaded ({str(error).splitlines()[0]}); the file is damaged or "
-                "of another version: train or import it again."
+                f"{path}: cannot be loaded ({reason if whole else 'cut off or another file'}); the "
+                "file is damaged or of another version: train or import it again."
             ) from error
 
     def history(self) -> list[dict[str, float]]:
-        """Return the rows of history.csv, or an empty list."""
+        """Return the rows of history.csv, or an empty list.
+
+        Raises:
+            UserError: When the file is damaged.
+        """
         import csv
 
         path = self.path / "history.csv"
         if not path.is_file():
             return []
-        with path.open(newline="", encoding="utf-8") as stream:
-            return [
-                {k: float(v) for k, v in row.items() if v not in ("", None)}
-                for row in csv.DictReader(stream)
-            ]
+        try:
+            with path.open(newline="", encoding="utf-8") as stream:
+                return [
+                    {k: float(v) for k, v in row.items() if v not in ("", None)}
+                    for row in csv.DictReader(stream)
+                ]
+        except (ValueError, TypeError, csv.Error) as error:
+            raise UserError(
+                f"{path}: is damaged; train --resume writes it anew from the checkpoint."
+            ) from error
 
     def metrics(self) -> dict:
-        """Return metrics.json (evaluations by split and file), or an empty dict."""
+        """Return metrics.json (evaluations by split and file), or an empty dict.
+
+        Raises:
+            UserError: When the file is damaged.
+        """
         path = self.path / "metrics.json"
-        return self._read_json("metrics.json") if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
+            raise UserError(f"{path}: is damaged; delete it, then evaluate and verify again.")
+        return found
 
     def add_metrics(self, key: str, values: dict) -> None:
         """Set one entry of metrics.json."""
@@ -148,7 +172,7 @@ class RunFolder:
             document = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: is damaged; train or import the run again.") from error
-        if not isinstance(document, dict) or "config" not in document:
+        if not isinstance(document, dict) or not isinstance(document.get("config"), dict):
             raise UserError(f"{path}: is not the config of a run; name another folder.")
         return document
 

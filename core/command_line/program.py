@@ -187,7 +187,11 @@ def sentence(error: Exception) -> str:
         return str(error)
     if isinstance(error, typer.TyperException):
         return _usage(error)
-    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "ResourceExhaustedError"
+        or "Insufficient memory" in str(error)  # OpenCV's
+    ):
         return "The memory is used up; use a smaller --batch or --input-size."
     if isinstance(error, ModuleNotFoundError):
         return f"The package '{error.name}' is not installed; 'gossamer doctor' says what to do."

@@ -91,8 +91,8 @@ def extract(path: str | os.PathLike | bytes) -> dict:
     content = _associated(path, CARD_FILE)
     if content is None:
         raise UserError(
-            f"{label(path)}: carries no Gossamer model card; pass the JSON file that was exported "
-            "beside it, or export the network again."
+            f"{label(path)}: carries no Gossamer model card (it is from another program, or was "
+            "changed since); export the network again."
         )
     try:
         document = json.loads(content)
