@@ -95,6 +95,22 @@ def check_layer_names_unique_and_stable(name: str, variant: str) -> None:
     assert first == second and len(set(first)) == len(first)
 
 
+def check_seed_decides_the_start(name: str) -> None:
+    """Equal seeds start alike, other seeds and other layers of a shape do not."""
+
+    def kernels(seed: int) -> list[np.ndarray]:
+        keras.utils.set_random_seed(seed)
+        model = catalog.build(name, smallest(name))
+        return [np.asarray(w) for w in model.trainable_weights if len(w.shape) > 1]
+
+    first, again, other = kernels(1), kernels(1), kernels(2)
+    for a, b, c in zip(first, again, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert not np.array_equal(a, c)
+    for i, a in enumerate(first):
+        assert not any(np.array_equal(a, b) for b in first[:i])
+
+
 def check_refuses_wrong_size(name: str) -> None:
     card = catalog.card(name)
     wrong = (card.size_multiple + 1, card.size_multiple, card.channels)

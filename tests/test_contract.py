@@ -20,6 +20,11 @@ def test_layer_names_are_unique_and_stable(name, variant):
 
 
 @per_system
+def test_the_seed_decides_the_start(name):
+    contract.check_seed_decides_the_start(name)
+
+
+@per_system
 def test_refuses_a_size_that_does_not_fit(name):
     contract.check_refuses_wrong_size(name)
 

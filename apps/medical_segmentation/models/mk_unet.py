@@ -40,7 +40,10 @@ EXPANSION = 2
 ATTENTION_RATIOS = (16, 16, 16, 8, 4)
 STRIDE = 32
 
-NORMAL = keras.initializers.RandomNormal(stddev=0.02)
+
+def normal() -> keras.initializers.Initializer:
+    """Return a fresh initialiser: a shared one would start all layers of a shape alike."""
+    return keras.initializers.RandomNormal(stddev=0.02)
 
 
 def multi_kernel_block(x, filters: int, name: str):
@@ -51,24 +54,24 @@ def multi_kernel_block(x, filters: int, name: str):
     """
     inputs = x
     expanded = EXPANSION * x.shape[-1]
-    x = conv_norm(x, expanded, 1, f"{name}.pconv1", activation="relu6", initializer=NORMAL)
+    x = conv_norm(x, expanded, 1, f"{name}.pconv1", activation="relu6", initializer=normal())
     branches = [
         depthwise_norm(
             x,
             kernel,
             f"{name}.multi_scale_dwconv.dwconvs.{i}",
             activation="relu6",
-            initializer=NORMAL,
+            initializer=normal(),
         )
         for i, kernel in enumerate(KERNELS)
     ]
     x = branches[0]
     for i, branch in enumerate(branches[1:], start=1):
         x = keras.layers.Add(name=f"{name}.multi_scale_dwconv.sum{i}")([x, branch])
-    x = conv_norm(x, filters, 1, f"{name}.pconv2", initializer=NORMAL)
+    x = conv_norm(x, filters, 1, f"{name}.pconv2", initializer=normal())
     if inputs.shape[-1] != filters:
         inputs = keras.layers.Conv2D(
-            filters, 1, use_bias=False, kernel_initializer=NORMAL, name=f"{name}.conv1x1"
+            filters, 1, use_bias=False, kernel_initializer=normal(), name=f"{name}.conv1x1"
         )(inputs)
     return keras.layers.Add(name=name)([inputs, x])
 
@@ -80,11 +83,11 @@ def channel_attention(x, ratio: int, name: str):
         channels // min(ratio, channels),
         1,
         use_bias=False,
-        kernel_initializer=NORMAL,
+        kernel_initializer=normal(),
         name=f"{name}.fc1",
     )
     excite = keras.layers.Conv2D(
-        channels, 1, use_bias=False, kernel_initializer=NORMAL, name=f"{name}.fc2"
+        channels, 1, use_bias=False, kernel_initializer=normal(), name=f"{name}.fc2"
     )
     pooled = {
         "avg": keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}.avg_pool")(x),
@@ -111,16 +114,16 @@ def spatial_attention(x, conv, name: str):
 def attention_gate(signal, skip, name: str):
     """Grouped attention gate, GAG (Fig. 2d): the decoder's signal selects from the skip."""
     width = skip.shape[-1] // 2
-    options = {"groups": width, "use_bias": True, "initializer": NORMAL}
+    options = {"groups": width, "use_bias": True}
     joined = keras.layers.Add(name=f"{name}.sum")(
         [
-            conv_norm(signal, width, 3, f"{name}.W_g", **options),
-            conv_norm(skip, width, 3, f"{name}.W_x", **options),
+            conv_norm(signal, width, 3, f"{name}.W_g", initializer=normal(), **options),
+            conv_norm(skip, width, 3, f"{name}.W_x", initializer=normal(), **options),
         ]
     )
     joined = keras.layers.Activation("relu", name=f"{name}.activation")(joined)
     gate = conv_norm(
-        joined, 1, 1, f"{name}.psi", use_bias=True, activation="sigmoid", initializer=NORMAL
+        joined, 1, 1, f"{name}.psi", use_bias=True, activation="sigmoid", initializer=normal()
     )
     return keras.layers.Multiply(name=name)([skip, gate])
 
@@ -178,7 +181,7 @@ def mk_unet(
         skips.append(x)
 
     gate_conv = keras.layers.Conv2D(
-        1, 7, padding="same", use_bias=False, kernel_initializer=NORMAL, name="SA.conv"
+        1, 7, padding="same", use_bias=False, kernel_initializer=normal(), name="SA.conv"
     )
     heads = []
     decoder_widths = (*reversed(widths[:-1]), widths[0])
