@@ -11,6 +11,7 @@ import dataclasses
 import datetime
 import os
 import platform
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -156,7 +157,7 @@ class _Report:
         weights = self.run.file("model.keras")
         return KerasFacts(
             bytes=weights.stat().st_size,
-            parameters=self.keras.model.count_params(),
+            parameters=sum(math.prod(w.shape) for w in self.keras.model.trainable_weights),
             metrics=metrics,
             samples=count,
             timing=self._measured("keras", weights, self._time_keras)[0],

@@ -53,7 +53,7 @@ class KerasFacts:
 
     Attributes:
         bytes: Size of model.keras.
-        parameters: Of the deployable network.
+        parameters: Trainable ones of the deployable network.
         metrics: Scores on the held-out samples; empty without data.
         samples: Samples behind them.
         timing: A benchmark result, or None.
