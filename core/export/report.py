@@ -9,9 +9,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import datetime
+import math
 import os
 import platform
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
