@@ -117,6 +117,9 @@ class Group(TyperGroup):
         set_environment()
         if not sys.warnoptions:
             warnings.simplefilter("ignore")  # of libraries, to programmers
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:  # started with a closed one (>&-)
+                setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  (open to the end)
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):  # a terminal of another encoding is no error
                 stream.reconfigure(errors="replace")

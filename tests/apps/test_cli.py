@@ -115,3 +115,13 @@ def test_version():
     result = call("--version")
     assert result.exit_code == 0
     assert "gossamer-keras" in result.stdout and "tensorflow 2." in result.stdout
+
+
+@pytest.mark.parametrize(
+    "closed, code", [(">&-", 0), ("2>&-", 0), (">&- 2>&-", 0), ("| true", None)]
+)
+def test_a_closed_output_is_no_fault(closed, code):
+    command = f"{sys.executable} -m apps apps {closed}"
+    child = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert child.stderr == ""
+    assert code is None or child.returncode == code
