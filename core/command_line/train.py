@@ -283,7 +283,7 @@ def import_(
     from core.files import claim_folder, sha256
     from core.run_folder import RunFolder
     from core.training.config import TrainConfig
-    from core.training.state import remove_old_run
+    from core.training.state import remove_beginning, remove_old_run
 
     task, program = task_of(ctx), program_name(ctx)
     chosen_size, names = opt.parse_size(input_size), opt.parse_names(labels)
@@ -347,7 +347,11 @@ def import_(
         source="import",
         checkpoint={"file": checkpoint.name, "sha256": sha256(checkpoint), **counts},
     )
-    run.save_model(model)
+    try:
+        run.save_model(model)
+    except UserError:
+        remove_beginning(out)  # a run without weights would only be in the way
+        raise
     if json:
         shown = dataclasses.asdict(found)
         show_json(

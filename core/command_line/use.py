@@ -76,7 +76,10 @@ def evaluate(
         about = {"fingerprint": whole.fingerprint(), "model_sha256": sha256(weights)}
         parts = ["keras" if source.is_dir() else source.name, index.format, split]
         key = "/".join([*parts, *(f"{name}={value}" for name, value in sorted(changes.items()))])
-        run.add_metrics(key, plain({**result, **about}))
+        try:
+            run.add_metrics(key, plain({**result, **about}))
+        except UserError as error:  # the scores are worth more than their place
+            say(f"Not kept with the run: {error}", aside=True)
     if json:
         show_json({"source": source, **result, "per_sample": scores.per_sample})
         return

@@ -145,7 +145,10 @@ def verify(
         result.notes.append("no run folder found: not compared with Keras; pass --run")
     _compare_metrics(result, task, engines, index, advance)
     if run is not None:
-        run.add_metrics(f"verify/{path.name}", result.to_dict())
+        try:
+            run.add_metrics(f"verify/{path.name}", result.to_dict())
+        except UserError as error:  # what was found is worth more than its place
+            result.notes.append(f"not kept with the run: {error}".rstrip("."))
     return result
 
 

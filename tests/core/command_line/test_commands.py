@@ -132,6 +132,19 @@ def test_import_makes_a_run_with_the_published_weights(toy, tmp_path):
     assert "Nothing to evaluate on: pass --data PATH" in missing_data.stderr
 
 
+def test_an_import_that_cannot_be_written_leaves_nothing(toy, tmp_path, monkeypatch):
+    weights = {
+        "head.weight": np.ones((1, 3, 3, 3), np.float32),
+        "head.bias": np.ones(1, np.float32),
+    }
+    np.savez(tmp_path / "small.npz", **weights)
+    monkeypatch.setattr("core.run_folder.RunFolder.save_model", lambda run, _: _full(run.path))
+    arguments = ["import", "--checkpoint", tmp_path / "small.npz", "--out", tmp_path / "run"]
+    result = toy(*arguments)
+    assert result.exit_code == 2 and "cannot be written: the disk is full" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_import_is_complete_or_fails_unless_partial(toy, tmp_path):
     np.savez(tmp_path / "part.npz", **{"head.bias": np.ones(1, np.float32)})
     arguments = ["import", "--checkpoint", tmp_path / "part.npz", "--out", tmp_path / "run"]
@@ -160,6 +173,21 @@ def test_evaluate_prints_pure_json_and_keeps_the_result(toy, run_copy, toy_data,
     assert kept["metrics"] == found["metrics"]
     lines = (tmp_path / "rows.csv").read_text().splitlines()
     assert lines[0] == "id,accuracy" and len(lines) == 4
+
+
+def test_evaluate_prints_scores_it_cannot_keep(toy, run_copy, toy_data, monkeypatch):
+    monkeypatch.setattr("core.run_folder.write_json", _full)
+    result = toy("evaluate", run_copy, "--data", toy_data, "--json")
+    assert result.exit_code == 0 and json.loads(result.stdout)["samples"] == 3
+    assert "Not kept with the run: metrics.json: cannot be written: the disk is full" in (
+        result.stderr
+    )
+
+
+def _full(path, *_):
+    from core.errors import UserError
+
+    raise UserError(f"{path.name}: cannot be written: the disk is full; free some space.")
 
 
 def test_evaluate_changes_the_decoding(toy, run_copy, toy_data):
