@@ -1,0 +1,187 @@
+"""The whole way through the command line with a real network: train to report, import to verify.
+
+Each fixture is one step and is taken once; the tests look at what it left. Nothing is learnt in so
+few steps: what is held here is that every step follows from the one before it.
+"""
+
+import importlib.util
+import json
+import shutil
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import golden_files
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from apps.medical_segmentation.cli import app
+from apps.medical_segmentation.task import SAMPLE_DATA
+from core.run_folder import RunFolder
+
+pytestmark = pytest.mark.slow
+
+WRITERS = Path(__file__).parents[2] / "core" / "checkpoints" / "conftest.py"
+TEST_IMAGES = SAMPLE_DATA / "test" / "images"
+
+
+def medseg(*arguments, code=0):
+    """Run the program, which must end with `code`; return what it printed."""
+    given = [str(argument) for argument in arguments]
+    result = CliRunner().invoke(app, given, prog_name="gossamer medseg")
+    assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
+    assert "Traceback" not in result.stderr
+    return SimpleNamespace(stdout=result.stdout, stderr=result.stderr)
+
+
+def found(*arguments, code=0):
+    """Run the program with --json and return what it found."""
+    return json.loads(medseg(*arguments, "--json", code=code).stdout)
+
+
+@contextmanager
+def untraced():
+    """Run graphs step by step: for a few steps that is quicker than tracing them once more."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return a run of two epochs, of which the second was trained after a resume."""
+    run = tmp_path_factory.mktemp("runs") / "nuclei"
+    network = ["--variant", "t", "--input-size", 32, "--batch", 5]
+    network += ["--set", "options.multi_scale=off"]
+    medseg("train", "--data", "sample", *network, "--epochs", 1, "--out", run)
+    kept = RunFolder(run).history()
+    with untraced():
+        resumed = found("train", "--resume", "--out", run, "--epochs", 2)
+    assert resumed["epochs"] == 2 and RunFolder(run).history()[:1] == kept
+    return run
+
+
+@pytest.fixture(scope="module")
+def files(trained):
+    """Return the float32 and the int8 file of the run."""
+    made = [
+        found("export", trained, "--precision", "float32"),
+        found("export", trained, "--precision", "int8", "--samples", 4),
+    ]
+    assert made[1]["notes"][0].startswith("calibrated with 4 samples of ")
+    return [Path(one["path"]) for one in made]
+
+
+def test_evaluate_keeps_the_scores_with_the_run(trained):
+    scores = found("evaluate", trained)
+    assert (scores["samples"], scores["format"], scores["split"]) == (4, "sample", "test")
+    assert 0 <= scores["metrics"]["dice"] <= 1 and len(scores["per_sample"]) == 4
+    assert scores["protocol"].startswith("native: ")
+    kept = RunFolder(trained).metrics()["keras/sample/test"]
+    assert kept["metrics"] == scores["metrics"]
+
+
+def test_predict_writes_masks_and_pictures_at_the_size_of_the_input(trained, tmp_path):
+    image = Image.open(next(TEST_IMAGES.iterdir())).convert("RGB").resize((90, 50))
+    image.save(tmp_path / "wide.jpg")
+    medseg("predict", trained, tmp_path / "wide.jpg", "--out", tmp_path / "out")
+    mask = Image.open(tmp_path / "out" / "wide_mask.png")
+    overlay = Image.open(tmp_path / "out" / "wide_overlay.png")
+    assert mask.size == overlay.size == (90, 50)
+    assert (mask.mode, overlay.mode) == ("L", "RGB") and set(np.unique(mask)) <= {0, 255}
+
+
+def test_a_run_and_its_file_predict_the_same(trained, files, tmp_path):
+    for source, out in ((trained, "keras"), (files[0], "file")):
+        medseg("predict", source, TEST_IMAGES, "--out", tmp_path / out, "--set", "threshold=0.1")
+    names = [path.name for path in sorted((tmp_path / "keras").glob("*_mask.png"))]
+    assert len(names) == 4
+    for name in names:
+        ours, theirs = (np.asarray(Image.open(tmp_path / out / name)) for out in ("keras", "file"))
+        assert (ours != theirs).mean() <= 1e-3  # pixels on the very threshold
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_exports_hold(trained, files, precision):
+    path = files[precision == "int8"]
+    assert path == trained / "export" / f"nuclei_{precision}.tflite"
+    assert json.loads(path.with_suffix(".json").read_text())["precision"] == precision
+    checked = found("verify", path)
+    assert checked["passed"] and checked["precision"] == precision
+    rows = {row["check"]: row for row in checked["rows"]}
+    assert rows["exported from the run's present weights"]["ok"]
+    assert rows["loads in the default delegate (XNNPACK)"]["ok"]
+    if precision == "float32":
+        assert rows["output error, XNNPACK"]["value"] <= 1e-4
+    assert RunFolder(trained).metrics()[f"verify/{path.name}"]["passed"]
+
+
+def test_a_file_of_weights_that_were_trained_on_since_does_not_hold(trained, files, tmp_path):
+    import keras
+
+    run = shutil.copytree(trained, tmp_path / "nuclei")
+    model = keras.models.load_model(run / "model.keras", compile=False)
+    model.set_weights([weight * 1.05 for weight in model.get_weights()])
+    model.save(run / "model.keras")
+    with untraced():
+        result = medseg("verify", run / "export" / files[0].name, "--samples", 1, code=1)
+    assert "does not hold: exported from the run's present weights" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_export_replaces_nothing_unasked(trained, files):
+    before = files[0].read_bytes()
+    refused = medseg("export", trained, code=2)
+    assert "exists; choose another --out or pass --overwrite." in refused.stderr
+    assert files[0].read_bytes() == before
+
+
+def test_benchmark_measures_the_run_and_its_files(trained, files, tmp_path):
+    arguments = ["benchmark", trained, "--runs", 3, "--threads", 1, "--csv", tmp_path / "t.csv"]
+    measured = found(*arguments)
+    assert measured["failures"] == []
+    assert [row["precision"] for row in measured["timings"]] == ["float", "float", "int8"]
+    assert all(row["median_ms"] > 0 for row in measured["timings"])
+    assert len((tmp_path / "t.csv").read_text().splitlines()) == 4
+
+
+def test_the_report_is_one_page(trained, files):
+    page = Path(found("report", trained)["report"])
+    assert page == trained / "report.html"
+    text = page.read_text(encoding="utf-8")
+    assert "nuclei_int8.tflite" in text and "data:image/" in text
+
+
+def test_an_official_checkpoint_is_a_verified_file_in_three_commands(tmp_path, monkeypatch):
+    golden = golden_files.load("mk-unet__t")
+    checkpoint = written_by_torch(golden.state(), tmp_path / "mk_unet_t.pth", monkeypatch)
+    run = tmp_path / "published"
+    made = found("import", "--checkpoint", checkpoint, "--input-size", 64, 96, "--out", run)
+    assert (made["variant"], made["counts"]["matched"]) == ("t", 350)
+    assert made["counts"]["missing"] == made["counts"]["unexpected"] == 0
+    exported = found("export", run)
+    checked = found("verify", exported["path"], "--data", "sample", "--samples", 2)
+    assert checked["passed"] and checked["subject"]["samples"] == 2
+
+    from core.engines import LiteRTEngine
+
+    (logits,) = LiteRTEngine(Path(exported["path"]))(golden.inputs())
+    assert golden.error("logits", logits) < 1e-4  # the file computes what the official code does
+
+
+def written_by_torch(state, path, monkeypatch):
+    """Write a state dict as `torch.save` does, without PyTorch."""
+    spec = importlib.util.spec_from_file_location("checkpoint_writers", WRITERS)
+    writers = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, writers)
+    spec.loader.exec_module(writers)
+    for name, module in writers._torch_modules().items():
+        monkeypatch.setitem(sys.modules, name, module)
+    return writers.write_zip(path, {"state_dict": state})
