@@ -52,7 +52,7 @@ def main() -> None:
     import tensorflow as tf
 
     from apps import catalog
-    from core.compress.quantize import quantize
+    from core.compress.quantize import quantize_aware
     from core.compress.ranges import calibrate
     from core.engines import interpreter
     from core.export.benchmark import compare
@@ -73,7 +73,7 @@ def main() -> None:
         runner.set_tensor(details["index"], image.astype(details["dtype"]))
         return runner.invoke
 
-    quantized = quantize(model)
+    quantized = quantize_aware(model)
     calibrate(quantized, [image[0]])
     tensor = tf.constant(image)
     functions = {

@@ -13,7 +13,7 @@ import numpy as np
 
 from apps import catalog
 from core.checkpoints import load_torch_state, torch_state
-from core.compress.quantize import quantize
+from core.compress.quantize import quantize_aware
 from core.compress.ranges import calibrate
 from core.engines import LiteRTEngine, output_error, signal_to_noise
 from core.export.convert import to_tflite
@@ -73,7 +73,7 @@ def float_file(name: str) -> bytes:
 @cache
 def int8_pair(name: str) -> tuple[keras.Model, bytes]:
     """Return the calibrated fake-quantized model and its file."""
-    quantized = quantize(trained_like(name))
+    quantized = quantize_aware(trained_like(name))
     calibrate(quantized, samples(name))
     return quantized, to_tflite(quantized, "int8", io="int8")
 

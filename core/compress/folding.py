@@ -1,9 +1,11 @@
-"""What the quantizing rewrite needs to know of Keras layers: activation, weights, folded norms."""
+"""What the rewrites need to know of Keras layers: activations, constants, geometry."""
 
 from __future__ import annotations
 
 import keras
 import numpy as np
+
+from core.errors import UserError
 
 
 def activation_of(operation) -> str | None:
@@ -20,19 +22,6 @@ def activation_of(operation) -> str | None:
             "Tanh": "tanh"}.get(kind)  # fmt: skip
 
 
-def weights_of(layer) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return kernel and bias (or None) of a weighted layer as arrays."""
-    kernel = keras.ops.convert_to_numpy(layer.kernel)
-    return kernel, keras.ops.convert_to_numpy(layer.bias) if layer.use_bias else None
-
-
-def filters_of(layer) -> int:
-    """Return the number of output channels of a weighted layer."""
-    if isinstance(layer, keras.layers.DepthwiseConv2D):
-        return layer.kernel.shape[2] * layer.depth_multiplier
-    return layer.units if isinstance(layer, keras.layers.Dense) else layer.filters
-
-
 def window_of(layer) -> dict:
     """Return the geometry of a convolution as constructor arguments."""
     return {
@@ -42,23 +31,53 @@ def window_of(layer) -> dict:
     }
 
 
-def fold_norm(norm) -> tuple[np.ndarray, np.ndarray]:
-    """Return factor and shift of a batch normalisation at inference, per channel, float32."""
-    mean = keras.ops.convert_to_numpy(norm.moving_mean).astype(np.float64)
-    variance = keras.ops.convert_to_numpy(norm.moving_variance).astype(np.float64)
-    factor = 1.0 / np.sqrt(variance + norm.epsilon)
-    if norm.scale:
-        factor = factor * keras.ops.convert_to_numpy(norm.gamma)
+def affine_of(layer) -> tuple[np.ndarray, np.ndarray]:
+    """Return factor and shift, scalars or per channel, of a preprocessing or norm layer.
+
+    Args:
+        layer: A built Rescaling, Normalization or BatchNormalization (at inference).
+    """
+    if isinstance(layer, keras.layers.Rescaling):
+        return np.asarray(layer.scale, np.float32), np.asarray(layer.offset, np.float32)
+    if isinstance(layer, keras.layers.Normalization):
+        mean = np.ravel(keras.ops.convert_to_numpy(layer.mean))
+        deviation = np.sqrt(np.ravel(keras.ops.convert_to_numpy(layer.variance)))
+        deviation = np.maximum(deviation, keras.backend.epsilon())
+        return (deviation, mean) if layer.invert else (1 / deviation, -mean / deviation)
+    mean = keras.ops.convert_to_numpy(layer.moving_mean).astype(np.float64)
+    variance = keras.ops.convert_to_numpy(layer.moving_variance).astype(np.float64)
+    factor = 1.0 / np.sqrt(variance + layer.epsilon)
+    if layer.scale:
+        factor = factor * keras.ops.convert_to_numpy(layer.gamma)
     shift = -mean * factor
-    if norm.center:
-        shift = shift + keras.ops.convert_to_numpy(norm.beta)
+    if layer.center:
+        shift = shift + keras.ops.convert_to_numpy(layer.beta)
     return factor.astype(np.float32), shift.astype(np.float32)
 
 
-def fill(layer, x, kernel, bias) -> None:
-    """Build a quantized layer and give it its weights and kernel range."""
-    layer.build(x.shape)
-    layer.kernel.assign(kernel)
-    if bias is not None:
-        layer.bias.assign(bias)
-    layer.measure()
+def constant_operand(call) -> tuple[np.ndarray, np.ndarray]:
+    """Return factor and shift of an arithmetic operation of a tensor with a constant.
+
+    Raises:
+        UserError: When the constant differs by position, or the tensor is the divisor.
+    """
+    name, kind = call.operation.name, type(call.operation).__name__
+    arguments = [*call.node.arguments.args, *call.node.arguments.kwargs.values()]
+    first = arguments[0] is call.node.input_tensors[0]
+    value = np.asarray(arguments[1] if first else arguments[0], np.float32)
+    channels = call.node.input_tensors[0].shape[-1]
+    if value.size != 1 and not (value.shape[-1] == value.size == channels):
+        raise UserError(
+            f"{name} ({kind}): combines a tensor with a constant of shape {value.shape}; only a "
+            "number or one number per channel has an integer form."
+        )
+    value = value.ravel()
+    if kind == "Add":
+        return np.float32(1), value
+    if kind == "Subtract":
+        return (np.float32(1), -value) if first else (np.float32(-1), value)
+    if kind == "Multiply":
+        return value, np.float32(0)
+    if not first:
+        raise UserError(f"{name} ({kind}): divides by a tensor, which has no integer form.")
+    return 1 / value, np.float32(0)

@@ -1,9 +1,9 @@
-"""Rewrite a functional Keras model into one that computes what its int8 file will compute.
+"""Rewrite a functional Keras model into one that computes what its integer file will compute.
 
-Fake quantizers are placed as the TFLite converter fuses: batch normalisation goes into the kernel
-before it is rounded, a range stands after the fused activation, and operators that only move values
-share the range of their input. Post-training int8 is this model calibrated; quantization-aware
-training is this model trained.
+Fake quantizers are placed as the TFLite converter fuses: batch normalisation belongs to the kernel,
+a range stands after the fused activation, and operators that only move values share the range of
+their input. Post-training int8 is this model calibrated; quantization-aware training is this model
+trained; `core.compress.integer.integer_form` is what a file is made from.
 """
 
 from __future__ import annotations
@@ -11,24 +11,20 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from core.compress.folding import (
-    activation_of,
-    fill,
-    filters_of,
-    fold_norm,
-    weights_of,
-    window_of,
-)
+from core.compress.clusters import recovered_centroids
+from core.compress.folding import activation_of, affine_of, window_of
 from core.compress.graph import Call, Graph, graph_of
-from core.compress.quantizers import (
-    FIXED_RANGES,
-    ActivationQuantizer,
+from core.compress.primitives import primitive_form
+from core.compress.quantized_layers import (
     QuantizedConv2D,
     QuantizedConv2DTranspose,
     QuantizedDense,
     QuantizedDepthwiseConv2D,
+    QuantizedKernel,
 )
-from core.compress.ranges import Constraint
+from core.compress.quantizers import FIXED_RANGES, ActivationQuantizer
+from core.compress.rewriter import Rewriter
+from core.compress.scheme import Scheme
 from core.errors import UserError
 from core.layers.convolution import GroupedConv2D
 
@@ -42,308 +38,357 @@ FUSED_ACTIVATIONS = ("relu", "relu6")
 # Operators that move values without computing new ones: TFLite demands (or the kernels assume)
 # the same scale on both sides.
 MOVING = {
-    "AveragePooling2D", "BilinearUpsampling", "Cropping2D", "Dropout", "ExpandDims", "Flatten",
-    "GetItem", "GlobalMaxPooling2D", "Identity", "Max", "MaxPooling2D", "Permute", "Repeat",
-    "Reshape", "Resize", "Resizing", "SpatialDropout2D", "Squeeze", "StopGradient", "Transpose",
-    "UpSampling2D", "ZeroPadding2D",
+    "AlphaDropout", "BroadcastTo", "Cropping1D", "Cropping2D", "DepthToSpace", "Dropout",
+    "ExpandDims", "Flatten", "Flip", "GaussianDropout", "GaussianNoise", "GetItem",
+    "GlobalMaxPooling1D", "GlobalMaxPooling2D", "Identity", "Max", "MaxPooling1D",
+    "MaxPooling2D", "Moveaxis", "Pad", "Permute", "Ravel", "Repeat", "RepeatVector", "Reshape",
+    "SpaceToDepth", "SpatialDropout1D", "SpatialDropout2D", "Split", "Squeeze", "StopGradient",
+    "Swapaxes", "Tile", "Transpose", "UpSampling1D", "ZeroPadding1D", "ZeroPadding2D",
 }  # fmt: skip
-CONCATENATING = {"Concatenate"}
-# Elementwise operators of two tensors and the ratio of scales their kernels allow.
-PAIRED = {"Add": "add", "Subtract": "add", "Multiply": "multiply"}
+# Operators that average neighbours: the same scale on both sides, but their results are rounded.
+AVERAGING = {
+    "AveragePooling1D", "AveragePooling2D", "BilinearUpsampling", "Resize", "Resizing",
+    "UpSampling2D",
+}  # fmt: skip
+# Operators whose inputs and output must share one scale.
+JOINING = {"Concatenate", "Stack", "Maximum", "Minimum"}
+# Elementwise operators of two tensors.
+PAIRED = {"Add", "Subtract", "Multiply"}
+# Operators with an integer kernel whose output has a range of its own.
+COMPUTING = {
+    "Abs", "Absolute", "Activation", "AddEpsilon", "ChannelMean", "ELU", "Elu", "Exp", "Gelu",
+    "GlobalAveragePooling1D", "GlobalAveragePooling2D", "HardSilu", "InverseRoot", "LeakyReLU",
+    "LeakyRelu", "MatMul", "Matmul", "Mean", "PReLU", "ReLU", "Relu", "Relu6", "Rsqrt",
+    "Sigmoid", "Softmax", "Sum", "Tanh",
+}  # fmt: skip
+ACTIVATIONS = (
+    "linear", "relu", "relu6", "sigmoid", "softmax", "tanh", "gelu", "hard_silu", "leaky_relu",
+    "elu", "exponential",
+)  # fmt: skip
 
 
-def quantize(model) -> keras.Model:
+def quantize_aware(
+    model, scheme: Scheme | None = None, *, keep: tuple[str, ...] = ()
+) -> keras.Model:
     """Return the model with fake quantizers, weights copied, ranges not yet calibrated.
 
+    Calibrate it on real samples (`core.compress.ranges.calibrate`), train it like any Keras model
+    if post-training accuracy is not enough, and export it (`core.export.convert.to_tflite`).
+
     Args:
-        model: A functional Keras model with float32 weights; it is not changed.
+        model: A functional Keras model with float32 weights; it is not changed. Shared layers and
+            nested models are fine.
+        scheme: Bit widths, granularity, observer, exceptions; the default is full int8.
+        keep: What training must not lose: "zeros" of a pruned model (PQAT), "clusters" of a
+            clustered one (CQAT), or both (PCQAT).
 
     Returns:
-        A `keras.Model` with the same inputs and outputs; `model.constraints` lists what binds the
-        ranges together (`core.compress.ranges`).
+        A functional `keras.Model` with the same inputs and outputs. Quantizers of activations are
+        called `<layer>.range`; convolutions hold their batch normalisation.
 
     Raises:
-        UserError: When a layer cannot be computed in integers; it is named.
+        UserError: When the model is subclassed or quantized already, or when a layer has no known
+            rule: it is named, with the ways out (`Scheme.exceptions`).
     """
-    return _Rewriter(graph_of(model)).rewrite()
+    unknown = set(keep) - {"zeros", "clusters"}
+    if unknown:
+        raise ValueError(f"`keep` may hold 'zeros' and 'clusters'. Received: {sorted(unknown)}")
+    scheme = scheme or Scheme()
+    if is_quantized(model):
+        raise UserError(f"{model.name}: is quantized already; quantize the float network instead.")
+    graph = graph_of(primitive_form(model, scheme))
+    _check_exceptions(graph_of(model), scheme)
+    return _Quantizing(graph, scheme, frozenset(keep)).rewrite()
 
 
-class _Rewriter:
-    """Emits the quantized model call by call.
+def is_quantized(model) -> bool:
+    """Return whether a model holds fake quantizers."""
+    return any(isinstance(layer, ActivationQuantizer | QuantizedKernel) for layer in model.layers)
+
+
+class _Quantizing(Rewriter):
+    """Emits the quantized model.
 
     Attributes:
-        tensors: Old value → new tensor.
-        ranges: Old value → the quantizer whose codes it carries.
-        shared: Old value → the quantizer it must use because it meets others in a concatenation.
+        codes: Old value → the quantizer whose codes it carries.
+        shared: Old value → the quantizer it must use because it meets others in one operator.
     """
 
-    def __init__(self, graph: Graph):
-        self.graph = graph
-        self.tensors: dict[int, keras.KerasTensor] = {}
-        self.ranges: dict[int, ActivationQuantizer] = {}
+    def __init__(self, graph: Graph, scheme: Scheme, keep: frozenset[str]):
+        super().__init__(graph)
+        self.scheme, self.keep = scheme, keep
+        self.codes: dict[int, ActivationQuantizer] = {}
         self.shared: dict[int, ActivationQuantizer] = {}
-        self.constraints: list[Constraint] = []
-        self._layers: dict[int, keras.layers.Layer] = {}
-        self._names: dict[str, int] = {}
-        self._done: set[int] = set()
+        self._share_joined()
 
-    def rewrite(self) -> keras.Model:
-        graph = self.graph
-        self._share_concatenations()
-        inputs = []
-        for value, name in zip(graph.inputs, graph.input_names, strict=True):
-            inputs.append(keras.Input(graph.shapes[value][1:], name=name))
-            self._quantized(value, inputs[-1], name)
-        for call in graph.calls:
-            if id(call) not in self._done:
-                self._emit(call)
-        outputs = [self.tensors[value] for value in graph.outputs]
-        model = keras.Model(
-            inputs if len(inputs) > 1 else inputs[0],
-            outputs if len(outputs) > 1 else outputs[0],
-            name=graph.name,
-        )
-        model.constraints = self.constraints
-        return model
+    def emit_input(self, value: int, tensor, name: str) -> None:
+        self._quantized(value, tensor, name)
 
-    # --- one call -----------------------------------------------------------------------------
-
-    def _emit(self, call: Call) -> None:
+    def emit(self, call: Call) -> None:
         operation, kind = call.operation, type(call.operation).__name__
-        if isinstance(operation, WEIGHTED):
+        exception = self.scheme.exception(operation)
+        if exception == "pass" or (exception is None and kind in MOVING):
+            self._emit_moving(call)
+        elif exception is None and kind in AVERAGING:
+            (value,), (tensor,) = call.outputs, self.copy(call)
+            self._put(value, tensor, self.shared.get(value) or self.codes[call.inputs[0]])
+        elif exception == "float":
+            self._emit_computing(call)
+        elif isinstance(operation, WEIGHTED):
             self._emit_weighted(call)
         elif isinstance(operation, keras.layers.BatchNormalization):
             self._emit_lone_norm(call)
-        elif kind in MOVING:
-            self._emit_moving(call)
-        elif kind in CONCATENATING:
-            self._emit_concatenation(call)
+        elif kind in JOINING and self._pairwise(call):
+            self.copy(call)
+            self.codes[call.outputs[0]] = self.shared[call.outputs[0]]
         elif kind in PAIRED:
-            self._emit_paired(call, PAIRED[kind])
-        elif len(call.outputs) != 1:
-            raise UserError(
-                f"{operation.name} ({kind}): has several outputs, which the int8 path cannot "
-                "quantize; export with --calibrator converter or another --precision."
-            )
+            self._emit_paired(call)
+        elif kind in COMPUTING and self._has_integer_form(operation):
+            self._emit_computing(call)
         else:
-            self._emit_other(call)
+            raise UserError(
+                f"{operation.name} ({kind}): has no known integer form; leave it in float "
+                f"(exceptions={{'{operation.name}': 'float'}}), or, if it only moves values, treat "
+                f"it as such (exceptions={{'{operation.name}': 'pass'}})."
+            )
+
+    # --- weighted operators -------------------------------------------------------------------
 
     def _emit_weighted(self, call: Call) -> None:
-        layer = call.operation
-        kernel, bias = weights_of(layer)
-        end, norm = call.outputs[0], None
-        own_activation = keras.activations.serialize(layer.activation)
-        if own_activation == "linear":
-            follower = self._follower(end, keras.layers.BatchNormalization)
-            if follower is not None and self.graph.uses[id(layer)] == 1:
+        layer, end, norm = call.operation, call.outputs[0], None
+        function = keras.activations.serialize(layer.activation)
+        if function not in ACTIVATIONS:
+            raise UserError(
+                f"{layer.name} ({type(layer).__name__}): its activation '{function}' has no known "
+                f"integer form; leave the layer in float (exceptions={{'{layer.name}': 'float'}})."
+            )
+        if function == "linear" and self.graph.uses[id(layer)] == 1 and self._norm_folds(layer):
+            follower = self.follower(end, keras.layers.BatchNormalization)
+            if follower is not None:
                 norm, end = follower.operation, follower.outputs[0]
-        factor = np.ones(filters_of(layer), np.float32)
-        if norm is not None:
-            factor, shift = fold_norm(norm)
-            bias = shift + factor * (0.0 if bias is None else bias)
-        source = self.ranges[call.inputs[0]]
         x = self.tensors[call.inputs[0]]
         if isinstance(layer, GroupedConv2D) and layer.groups > 1:
-            x, source = self._depthwise_part(call, kernel, x, source)
-            kernel = layer.group_sum()
-        quantized = self._weighted_layer(layer, kernel, factor, bias, x)
-        x = quantized(x)
-        function, end = (
-            self._fuse_activation(end) if own_activation == "linear" else (own_activation, end)
-        )
-        if function in FUSED_ACTIVATIONS:
-            x = keras.layers.Activation(function, name=self._name(f"{layer.name}.{function}"))(x)
-        output = self._quantized(end, x, layer.name)
-        self.constraints.append(Constraint("weighted", [source], output, quantized))
-        if function not in (None, "linear", *FUSED_ACTIVATIONS):
-            self._apply(end, function, layer.name)
+            x = self._depthwise_part(layer, x)
+        x = self.once(layer, lambda: self._weighted_twin(layer, norm, x))(x)
+        own = function
+        if function == "linear":
+            own, end = self._fuse_activation(end)
+        if own in FUSED_ACTIVATIONS:
+            x = keras.layers.Activation(own, name=self.name(f"{layer.name}.{own}"))(x)
+        self._quantized(end, x, layer.name)
+        if own not in (None, "linear", *FUSED_ACTIVATIONS):
+            activated = keras.layers.Activation(own, name=self.name(f"{layer.name}.{own}"))
+            self._quantized(end, activated(self.tensors[end]), activated.name, own)
 
-    def _weighted_layer(self, layer, kernel, factor, bias, x):
-        """Return the quantized twin of a layer, made once however often the layer is called."""
-        if id(layer) in self._layers:
-            return self._layers[id(layer)]
-        options = {"use_bias": bias is not None, "name": self._name(layer.name)}
-        if isinstance(layer, keras.layers.Dense):
-            twin, kernel = QuantizedDense(layer.units, **options), kernel * factor
+    def _norm_folds(self, layer) -> bool:
+        """Whether a normalisation may go into a layer; one scale for all would break clusters."""
+        per_tensor = keras.layers.Dense | keras.layers.Conv2DTranspose
+        return not ("clusters" in self.keep and isinstance(layer, per_tensor))
+
+    def _weighted_twin(self, layer, norm, x):
+        """Return the quantized twin of a layer (after the depthwise part, of a grouped one)."""
+        kernel = keras.ops.convert_to_numpy(layer.kernel)
+        bias = keras.ops.convert_to_numpy(layer.bias) if layer.use_bias else None
+        options = self._options(norm)
+        options |= {"use_bias": bias is not None and norm is None}
+        options |= {"name": self.name(layer.name)}
+        depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+        grouped = isinstance(layer, GroupedConv2D) and layer.groups > 1
+        if grouped:
+            kernel = layer.group_sum()
+            twin = QuantizedConv2D(layer.filters, 1, fixed_kernel=True, **options)
+        elif isinstance(layer, keras.layers.Dense):
+            twin = QuantizedDense(layer.units, **self._kept(kernel, options))
         elif isinstance(layer, keras.layers.Conv2DTranspose):
             twin = QuantizedConv2DTranspose(
-                layer.filters,
-                layer.kernel_size,
-                output_padding=layer.output_padding,
-                **window_of(layer),
-                **options,
-            )
-            kernel = kernel * factor[:, None]
-        elif isinstance(layer, keras.layers.DepthwiseConv2D):
+                layer.filters, layer.kernel_size, output_padding=layer.output_padding,
+                **window_of(layer), **self._kept(kernel, options),
+            )  # fmt: skip
+        elif depthwise:
             twin = QuantizedDepthwiseConv2D(
-                layer.kernel_size,
-                depth_multiplier=layer.depth_multiplier,
-                **window_of(layer),
-                **options,
-            )
-            kernel = kernel * factor.reshape(kernel.shape[2:])
-        elif isinstance(layer, GroupedConv2D) and layer.groups > 1:
-            twin, kernel = QuantizedConv2D(layer.filters, 1, **options), kernel * factor
+                layer.kernel_size, depth_multiplier=layer.depth_multiplier,
+                **window_of(layer), **options,
+            )  # fmt: skip
         else:
             twin = QuantizedConv2D(
-                layer.filters, layer.kernel_size, groups=layer.groups, **window_of(layer), **options
-            )
-            kernel = kernel * factor
-        fill(twin, x, kernel, bias)
-        self._layers[id(layer)] = twin
+                layer.filters, layer.kernel_size, groups=layer.groups,
+                **window_of(layer), **self._kept(kernel, options),
+            )  # fmt: skip
+        twin.build(tuple(x.shape))
+        twin.fill(kernel, bias, norm)
         return twin
 
-    def _depthwise_part(self, call: Call, kernel, x, source):
+    def _options(self, norm) -> dict:
+        constants = None
+        if norm is not None:
+            names = ("epsilon", "momentum", "scale", "center")
+            constants = {name: getattr(norm, name) for name in names}
+        return {
+            "bits": self.scheme.weight_bits,
+            "granularity": "channel" if self.scheme.per_channel else "folded",
+            "norm": constants,
+        }
+
+    def _kept(self, kernel: np.ndarray, options: dict) -> dict:
+        """Return the options that keep the zeros and clusters of a kernel."""
+        centroids = recovered_centroids(kernel) if "clusters" in self.keep else None
+        if centroids is not None:
+            options = {
+                **options,
+                "clusters": {"k": centroids.shape[-1], "per_channel": centroids.ndim == 2},
+                # One scale over the plain kernel: equal weights keep equal codes.
+                "granularity": "channel" if centroids.ndim == 2 else "tensor",
+            }
+        return {**options, "keep_zeros": "zeros" in self.keep and bool((kernel == 0).any())}
+
+    def _depthwise_part(self, layer, x):
         """Emit the first half of a grouped convolution (see `GroupedConv2D`)."""
-        layer = call.operation
-        split = keras.ops.convert_to_numpy(layer.depthwise_kernel(kernel))
-        key = ("depthwise", id(layer))
-        if key not in self._layers:
+        kernel = keras.ops.convert_to_numpy(layer.depthwise_kernel(layer.kernel))
+
+        def make():
             twin = QuantizedDepthwiseConv2D(
                 layer.kernel_size,
-                depth_multiplier=split.shape[-1],
+                depth_multiplier=kernel.shape[-1],
                 use_bias=False,
-                name=self._name(f"{layer.name}.depthwise"),
+                name=self.name(f"{layer.name}.depthwise"),
                 **window_of(layer),
+                **self._kept(kernel, self._options(None)),
             )
-            fill(twin, x, split, None)
-            self._layers[key] = twin
-        twin = self._layers[key]
-        quantizer = self._quantizer(twin.name)
-        self.constraints.append(Constraint("weighted", [source], quantizer, twin))
-        return quantizer(twin(x)), quantizer
+            twin.build(tuple(x.shape))
+            twin.fill(kernel)
+            return twin
+
+        twin = self.once(("depthwise", id(layer)), make)
+        return self._quantizer(twin.name)(twin(x))
 
     def _emit_lone_norm(self, call: Call) -> None:
         """A normalisation with nothing to fold into becomes a 1×1 depthwise convolution."""
         norm, value = call.operation, call.inputs[0]
-        shape = self.graph.shapes[value]
-        if len(shape) != 4 or norm.axis not in (-1, 3):
+        x = self.tensors[value]
+        rank = len(x.shape)
+        axis = norm.axis[0] if isinstance(norm.axis, list | tuple) else norm.axis
+        if rank not in (2, 3, 4) or axis % rank != rank - 1:
             raise UserError(
-                f"{norm.name} (BatchNormalization): follows no convolution and its input is not "
-                "(N, H, W, C), which the int8 path cannot fold; export with another --precision."
+                f"{norm.name} (BatchNormalization): does not normalise the last axis of a 2-D "
+                "image, so it has no integer form; leave it in float "
+                f"(exceptions={{'{norm.name}': 'float'}})."
             )
-        factor, shift = fold_norm(norm)
-        x, source = self.tensors[value], self.ranges[value]
-        twin = QuantizedDepthwiseConv2D(1, name=self._name(norm.name))
-        fill(twin, x, factor.reshape(1, 1, -1, 1), shift)
-        x = twin(x)
+        factor, shift = affine_of(norm)
+
+        def make():
+            options = {**self._options(None), "granularity": "channel"}
+            twin = QuantizedDepthwiseConv2D(1, name=self.name(norm.name), **options)
+            twin.build((None, None, None, len(factor)))
+            twin.fill(factor.reshape(1, 1, -1, 1), shift)
+            return twin
+
+        length = 1 if rank == 2 else -1 if x.shape[1] is None else x.shape[1]
+        if rank < 4:
+            x = keras.layers.Reshape((1, length, x.shape[-1]), name=self.name("as_image"))(x)
+        x = self.once(norm, make)(x)
         function, end = self._fuse_activation(call.outputs[0])
         if function is not None:
-            x = keras.layers.Activation(function, name=self._name(f"{norm.name}.{function}"))(x)
-        output = self._quantized(end, x, norm.name)
-        self.constraints.append(Constraint("weighted", [source], output, twin))
+            x = keras.layers.Activation(function, name=self.name(f"{norm.name}.{function}"))(x)
+        if rank == 4:
+            self._quantized(end, x, norm.name)
+            return
+        quantizer = self.shared.get(end) or self._quantizer(norm.name)
+        target = (x.shape[-1],) if rank == 2 else (length, x.shape[-1])
+        shaped = keras.layers.Reshape(target, name=self.name("as_image"))
+        self.tensors[end], self.codes[end] = shaped(quantizer(x)), quantizer
+
+    # --- other operators ----------------------------------------------------------------------
 
     def _emit_moving(self, call: Call) -> None:
-        outputs = self._replay(call)
-        for value, tensor in zip(call.outputs, outputs, strict=True):
+        for value, tensor in zip(call.outputs, self.copy(call), strict=True):
+            self.codes[value] = self.codes[call.inputs[0]]
             if value in self.shared:
                 self._quantized(value, tensor, call.operation.name)
-            else:
-                self.tensors[value] = tensor
-                self.ranges[value] = self.ranges[call.inputs[0]]
 
-    def _emit_concatenation(self, call: Call) -> None:
-        (self.tensors[call.outputs[0]],) = self._replay(call)
-        self.ranges[call.outputs[0]] = self.shared[call.outputs[0]]
+    def _pairwise(self, call: Call) -> bool:
+        """Return whether a joining operator has tensors only; say what to do where not."""
+        if len(call.inputs) > 1 or type(call.operation).__name__ in ("Concatenate", "Stack"):
+            return True
+        raise UserError(
+            f"{call.operation.name} ({type(call.operation).__name__}): compares a tensor with a "
+            "constant, which has no integer form; use relu or relu6, or leave it in float "
+            f"(exceptions={{'{call.operation.name}': 'float'}})."
+        )
 
-    def _emit_paired(self, call: Call, kind: str) -> None:
+    def _emit_paired(self, call: Call) -> None:
         """Sums and products of many become chains of two, with a range after each."""
         operation = call.operation
         if len(call.inputs) == 2:
-            tensors, values = self._replay(call), call.inputs
-            self._emit_pair(call.outputs[0], tensors[0], operation.name, kind, values)
-            return
-        if len(call.inputs) < 2:
-            raise UserError(
-                f"{operation.name} ({type(operation).__name__}): combines a tensor with a "
-                "constant, which the int8 path cannot place; export with another --precision."
-            )
-        x, left = self.tensors[call.inputs[0]], self.ranges[call.inputs[0]]
-        for position, value in enumerate(call.inputs[1:], start=1):
-            layer = type(operation)(name=self._name(f"{operation.name}.{position}"))
-            x = layer([x, self.tensors[value]])
-            sources = [left, self.ranges[value]]
-            if position == len(call.inputs) - 1:
-                self._finish_pair(call.outputs[0], x, operation.name, kind, sources)
-            else:
-                left = self._quantizer(layer.name)
-                self.constraints.append(Constraint(kind, sources, left))
-                x = left(x)
-
-    def _emit_pair(self, value, x, name, kind, values) -> None:
-        self._finish_pair(value, x, name, kind, [self.ranges[v] for v in values])
-
-    def _finish_pair(self, value, x, name, kind, sources) -> None:
-        function, end = self._fuse_activation(value)
+            (x,) = self.copy(call)
+        else:
+            x = self.tensors[call.inputs[0]]
+            for position, value in enumerate(call.inputs[1:], start=1):
+                layer = type(operation)(name=self.name(f"{operation.name}.{position}"))
+                x = layer([x, self.tensors[value]])
+                if position < len(call.inputs) - 1:
+                    x = self._quantizer(layer.name)(x)
+        function, end = self._fuse_activation(call.outputs[0])
         if function is not None:
-            x = keras.layers.Activation(function, name=self._name(f"{name}.{function}"))(x)
-        output = self._quantized(end, x, name)
-        self.constraints.append(Constraint(kind, sources, output))
+            name = self.name(f"{operation.name}.{function}")
+            x = keras.layers.Activation(function, name=name)(x)
+        self._quantized(end, x, operation.name)
 
-    def _emit_other(self, call: Call) -> None:
-        (x,) = self._replay(call)
+    def _has_integer_form(self, operation) -> bool:
+        if isinstance(operation, keras.layers.Activation):
+            return keras.activations.serialize(operation.activation) in ACTIVATIONS
+        if isinstance(operation, keras.layers.ReLU):
+            return activation_of(operation) is not None or operation.max_value is None
+        return True
+
+    def _emit_computing(self, call: Call) -> None:
+        outputs = self.copy(call)
         function = activation_of(call.operation)
-        self._quantized(call.outputs[0], x, call.operation.name, FIXED_RANGES.get(function))
+        for value, tensor in zip(call.outputs, outputs, strict=True):
+            self._quantized(value, tensor, call.operation.name, function)
 
     # --- helpers ------------------------------------------------------------------------------
 
-    def _replay(self, call: Call) -> list:
-        tensors = [self.tensors[value] for value in call.inputs]
-        return call.replay(self._twin(call.operation), tensors)
+    def _quantized(self, value: int, tensor, name: str, function: str | None = None) -> None:
+        """Put a value's quantizer behind its tensor."""
+        self._put(value, tensor, self.shared.get(value) or self._quantizer(name, function))
 
-    def _twin(self, operation):
-        """Return a copy of a layer, so that the new model shares nothing with the old one."""
-        if not isinstance(operation, keras.layers.Layer):
-            return operation
-        if id(operation) not in self._layers:
-            if operation.weights:
-                raise UserError(
-                    f"{operation.name} ({type(operation).__name__}): has weights that the int8 "
-                    "path cannot quantize; export with --calibrator converter or another "
-                    "--precision."
-                )
-            config = {**operation.get_config(), "name": self._name(operation.name)}
-            self._layers[id(operation)] = type(operation).from_config(config)
-        return self._layers[id(operation)]
+    def _put(self, value: int, tensor, quantizer: ActivationQuantizer) -> None:
+        self.tensors[value], self.codes[value] = quantizer(tensor), quantizer
 
-    def _quantized(self, value: int, tensor, name: str, fixed=None) -> ActivationQuantizer:
-        """Put a value's quantizer behind its tensor and record both."""
-        quantizer = self.shared.get(value) or self._quantizer(name, fixed)
-        self.tensors[value], self.ranges[value] = quantizer(tensor), quantizer
-        return quantizer
-
-    def _quantizer(self, name: str, fixed=None) -> ActivationQuantizer:
-        return ActivationQuantizer(fixed=fixed, name=self._name(f"{name}.range"))
-
-    def _apply(self, value: int, function: str, name: str) -> None:
-        layer = keras.layers.Activation(function, name=self._name(f"{name}.{function}"))
-        self._quantized(value, layer(self.tensors[value]), layer.name, FIXED_RANGES.get(function))
-
-    def _follower(self, value: int, kind) -> Call | None:
-        user = self.graph.sole_user(value)
-        if user is None or not isinstance(user.operation, kind):
-            return None
-        if self.graph.uses[id(user.operation)] != 1:
-            return None
-        self._done.add(id(user))
-        return user
+    def _quantizer(self, name: str, function: str | None = None) -> ActivationQuantizer:
+        scheme = self.scheme
+        return ActivationQuantizer(
+            scheme.activation_bits,
+            FIXED_RANGES.get(function) if scheme.activation_bits == 8 else None,
+            scheme.observer,
+            scheme.decay,
+            scheme.percentile,
+            name=self.name(f"{name}.range"),
+        )
 
     def _fuse_activation(self, value: int) -> tuple[str | None, int]:
         """Return the activation the converter fuses into a value's operator, and its output."""
         user = self.graph.sole_user(value)
         if user is None or activation_of(user.operation) not in FUSED_ACTIVATIONS:
             return None, value
+        if self.scheme.exception(user.operation) is not None:
+            return None, value
         self._done.add(id(user))
         return activation_of(user.operation), user.outputs[0]
 
-    def _share_concatenations(self) -> None:
-        """Give everything that meets in a concatenation one range.
+    def _share_joined(self) -> None:
+        """Give everything that meets in a joining operator one range.
 
         TFLite demands equal scales there, and the converter does not take two ranges in a row on
         one value, so a value that other operators read too carries the common range everywhere;
-        concatenations that share a value, or feed one another, share one range.
+        joining operators that share a value, or feed one another, share one range.
         """
-        calls = [c for c in self.graph.calls if type(c.operation).__name__ in CONCATENATING]
+        calls = [
+            call
+            for call in self.graph.calls
+            if type(call.operation).__name__ in JOINING
+            and self.scheme.exception(call.operation) is None
+        ]
         group = {id(call): id(call) for call in calls}
         met: dict[int, int] = {}
         for call in calls:
@@ -359,7 +404,15 @@ class _Rewriter:
                 quantizers[key] = self._quantizer(call.operation.name)
             self.shared.update(dict.fromkeys((*call.inputs, *call.outputs), quantizers[key]))
 
-    def _name(self, name: str) -> str:
-        """Return a name no other layer of the new model has."""
-        count = self._names[name] = self._names.get(name, 0) + 1
-        return name if count == 1 else f"{name}_{count}"
+
+def _check_exceptions(graph: Graph, scheme: Scheme) -> None:
+    """Raise a `UserError` for an exception that names no layer."""
+    from core.errors import near_miss
+
+    known = {call.operation.name for call in graph.calls}
+    kinds = {type(call.operation).__name__ for call in graph.calls}
+    for name in scheme.exceptions:
+        if name not in known | kinds:
+            hint = near_miss(name, sorted(known))
+            hint = hint if hint.startswith(" Did") else ""
+            raise UserError(f"Quantization: no layer is called '{name}'.{hint}")

@@ -1,9 +1,7 @@
-"""Layers that compute in float what an integer file will compute: fake quantization.
+"""Fake quantization of activations: rounding to the codes an integer file will compute with.
 
 R. Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference", 2018
-(arXiv:1806.08342): weights symmetric without the lowest code, per output channel; activations
-asymmetric per tensor. Each layer here is placed so that the TFLite converter turns it into an
-integer operator with exactly these scales.
+(arXiv:1806.08342): asymmetric ranges per tensor that always hold zero, straight-through gradients.
 """
 
 from __future__ import annotations
@@ -21,30 +19,43 @@ FIXED_RANGES = {
     "softmax": (0.0, 255.0 / 256.0),
     "tanh": (-1.0, 127.0 / 128.0),
 }
-# A channel whose weights all vanish still needs a scale; relative to the layer's largest weight.
-SMALLEST_CHANNEL = 1e-6
+# Percentiles of a batch are taken from so many of its values, evenly chosen.
+PERCENTILE_VALUES = 4096
 
 
 @keras.saving.register_keras_serializable("gossamer")
 class ActivationQuantizer(keras.layers.Layer):
-    """Round a tensor to the codes of its range.
+    """Round a tensor to the codes of its range; while training, the range follows the tensor.
 
     Args:
-        bits: Code width.
-        fixed: (minimum, maximum) that calibration must not change, or None.
+        bits: Code width; above 8 bits the range is kept symmetric, as TFLite's int16 is.
+        fixed: (minimum, maximum) that nothing changes, or None.
+        observer: One of `core.compress.scheme.OBSERVERS`.
+        decay: Of the moving averages.
+        percentile: Upper percentile of that observer.
     """
 
-    def __init__(self, bits: int = 8, fixed: tuple[float, float] | None = None, **kwargs):
+    def __init__(
+        self,
+        bits: int = 8,
+        fixed: tuple[float, float] | None = None,
+        observer: str = "moving_average",
+        decay: float = 0.99,
+        percentile: float = 99.99,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if not 2 <= bits <= 16:
             raise ValueError(f"`bits` must lie in 2..16. Received: bits={bits}")
         self.bits = bits
         self.fixed = None if fixed is None else tuple(fixed)
+        self.observer, self.decay, self.percentile = observer, decay, percentile
         self.active = True
         low, high = self.fixed or (-6.0, 6.0)
         # Made here, not in `build`: a range is set before and independently of any input shape.
         self.minimum = self._scalar("minimum", low)
         self.maximum = self._scalar("maximum", high)
+        self.frozen = self._scalar("frozen", 0.0)
 
     def _scalar(self, name: str, value: float):
         return self.add_weight(
@@ -56,179 +67,100 @@ class ActivationQuantizer(keras.layers.Layer):
         )
 
     @property
+    def symmetric(self) -> bool:
+        """Whether zero is the middle code."""
+        return self.bits > 8
+
+    @property
     def scale(self) -> float:
         """Distance of neighbouring codes."""
-        return float(self.maximum - self.minimum) / (2**self.bits - 1)
+        return float(self.maximum - self.minimum) / (2**self.bits - (2 if self.symmetric else 1))
 
     def set_range(self, minimum: float, maximum: float) -> None:
         """Set the range, widened to hold zero (zero padding must be exact)."""
-        self.minimum.assign(min(0.0, float(minimum)))
-        self.maximum.assign(max(0.0, float(maximum)))
+        minimum, maximum = min(0.0, float(minimum)), max(0.0, float(maximum))
+        if self.symmetric:
+            maximum = max(-minimum, maximum)
+            minimum = -maximum
+        self.minimum.assign(minimum)
+        self.maximum.assign(maximum)
 
-    def call(self, inputs):
+    def freeze(self) -> None:
+        """Keep the range as it is through further training."""
+        self.frozen.assign(1.0)
+
+    def call(self, inputs, training=None):
         if not self.active:
             return inputs
+        low, high = tf.convert_to_tensor(self.minimum), tf.convert_to_tensor(self.maximum)
+        if training and self.fixed is None:
+            low, high = self._observe(inputs, low, high)
+            self.minimum.assign(low)
+            self.maximum.assign(high)
         return tf.quantization.fake_quant_with_min_max_vars(
-            inputs,
-            tf.convert_to_tensor(self.minimum),
-            tf.convert_to_tensor(self.maximum),
-            num_bits=self.bits,
+            inputs, low, high, num_bits=self.bits, narrow_range=self.symmetric
         )
+
+    def _observe(self, inputs, low, high):
+        """Return the range after a batch."""
+        inputs = tf.stop_gradient(inputs)
+        if self.observer == "percentile":
+            seen_low, seen_high = self._percentiles(inputs)
+        else:
+            seen_low, seen_high = tf.reduce_min(inputs), tf.reduce_max(inputs)
+        seen_low, seen_high = tf.minimum(seen_low, 0.0), tf.maximum(seen_high, 0.0)
+        if self.symmetric:
+            seen_high = tf.maximum(-seen_low, seen_high)
+            seen_low = -seen_high
+        moving = 1.0 - tf.convert_to_tensor(self.frozen)
+        if self.observer == "minmax":
+            new_low, new_high = tf.minimum(low, seen_low), tf.maximum(high, seen_high)
+        else:
+            share = 1.0 - self.decay
+            new_low, new_high = low + share * (seen_low - low), high + share * (seen_high - high)
+        return low + moving * (new_low - low), high + moving * (new_high - high)
+
+    def _percentiles(self, inputs):
+        values = tf.reshape(inputs, (-1,))
+        count = tf.size(values)
+        step = tf.maximum(count // PERCENTILE_VALUES, 1)
+        ordered = tf.sort(values[::step])
+        last = tf.cast(tf.size(ordered) - 1, tf.float32)
+        high = tf.cast(tf.round(last * self.percentile / 100.0), tf.int32)
+        low = tf.cast(tf.round(last * (1.0 - self.percentile / 100.0)), tf.int32)
+        return ordered[low], ordered[high]
 
     def compute_output_shape(self, input_shape):
         return input_shape
 
     def get_config(self):
-        return {**super().get_config(), "bits": self.bits, "fixed": self.fixed}
+        return {
+            **super().get_config(),
+            "bits": self.bits,
+            "fixed": self.fixed,
+            "observer": self.observer,
+            "decay": self.decay,
+            "percentile": self.percentile,
+        }
 
 
-class _KernelQuantizer:
-    """Mixed into a Keras layer: its kernel is rounded before use.
-
-    `kernel_range` holds the largest magnitude per output channel, or one for the whole tensor.
-    """
-
-    per_channel = True
-    active = True
-
-    def _add_range(self, channels: int) -> None:
-        self.kernel_range = self.add_weight(
-            shape=(channels,) if self.per_channel else (),
-            name="kernel_range",
-            initializer="ones",
-            trainable=False,
-            dtype="float32",
-        )
-
-    def _matrix(self, kernel):
-        """Return the kernel with its quantized channels last."""
-        return kernel
-
-    # Keras's convolutions and Dense save kernel and bias only; here the range belongs to them.
-    def save_own_variables(self, store):
-        keras.layers.Layer.save_own_variables(self, store)
-
-    def load_own_variables(self, store):
-        keras.layers.Layer.load_own_variables(self, store)
-
-    def measure(self) -> None:
-        """Set the range from the kernel as it is now."""
-        kernel = np.abs(keras.ops.convert_to_numpy(self._matrix(self.kernel)))
-        peaks = kernel.reshape(-1, kernel.shape[-1]).max(axis=0)
-        floor = max(float(peaks.max()) * SMALLEST_CHANNEL, 1e-20)
-        peaks = np.maximum(peaks, floor)
-        self.kernel_range.assign(peaks if self.per_channel else peaks.max())
-
-    @property
-    def scales(self) -> np.ndarray:
-        """Distance of neighbouring weight codes, per channel or a single one."""
-        return np.atleast_1d(keras.ops.convert_to_numpy(self.kernel_range)) / 127.0
-
-    def _rounded(self, kernel):
-        if not self.active:
-            return kernel
-        limit = tf.convert_to_tensor(self.kernel_range)
-        function = (
-            tf.quantization.fake_quant_with_min_max_vars_per_channel
-            if self.per_channel
-            else tf.quantization.fake_quant_with_min_max_vars
-        )
-        shape = kernel.shape
-        rounded = function(
-            self._matrix(tf.convert_to_tensor(kernel)), -limit, limit, num_bits=8, narrow_range=True
-        )
-        return tf.reshape(rounded, shape)
-
-
-@keras.saving.register_keras_serializable("gossamer")
-class QuantizedConv2D(_KernelQuantizer, keras.layers.Conv2D):
-    """Conv2D with an integer kernel, one scale per output channel."""
-
-    def build(self, input_shape):
-        super().build(input_shape)
-        self._add_range(self.filters)
-
-    def convolution_op(self, inputs, kernel):
-        return super().convolution_op(inputs, self._rounded(kernel))
-
-
-@keras.saving.register_keras_serializable("gossamer")
-class QuantizedDepthwiseConv2D(_KernelQuantizer, keras.layers.DepthwiseConv2D):
-    """DepthwiseConv2D with an integer kernel, one scale per output channel.
-
-    The kernel (h, w, c, m) is rounded in the form (h, w, c·m): the converter quantizes per channel
-    only through this reshape.
-    """
-
-    def build(self, input_shape):
-        super().build(input_shape)
-        self._add_range(self.kernel.shape[2] * self.depth_multiplier)
-
-    def _matrix(self, kernel):
-        height, width, channels, multiplier = kernel.shape
-        return tf.reshape(kernel, (height, width, channels * multiplier))
-
-    def call(self, inputs):
-        outputs = keras.ops.depthwise_conv(
-            inputs,
-            self._rounded(self.kernel),
-            strides=self.strides,
-            padding=self.padding,
-            dilation_rate=self.dilation_rate,
-            data_format=self.data_format,
-        )
-        return outputs + self.bias if self.use_bias else outputs
-
-
-@keras.saving.register_keras_serializable("gossamer")
-class QuantizedDense(_KernelQuantizer, keras.layers.Dense):
-    """Dense with an integer kernel of one scale (the converter takes no other)."""
-
-    per_channel = False
-
-    def build(self, input_shape):
-        super().build(input_shape)
-        self._add_range(self.units)
-
-    def call(self, inputs, training=None):
-        outputs = keras.ops.matmul(inputs, self._rounded(self.kernel))
-        return outputs + self.bias if self.use_bias else outputs
-
-
-@keras.saving.register_keras_serializable("gossamer")
-class QuantizedConv2DTranspose(_KernelQuantizer, keras.layers.Conv2DTranspose):
-    """Conv2DTranspose with an integer kernel of one scale (the converter takes no other)."""
-
-    per_channel = False
-
-    def build(self, input_shape):
-        super().build(input_shape)
-        self._add_range(self.filters)
-
-    def call(self, inputs):
-        outputs = keras.ops.conv_transpose(
-            inputs,
-            self._rounded(self.kernel),
-            strides=list(self.strides),
-            padding=self.padding,
-            output_padding=self.output_padding,
-            dilation_rate=self.dilation_rate,
-            data_format=self.data_format,
-        )
-        return outputs + self.bias if self.use_bias else outputs
-
-
-QUANTIZING = (ActivationQuantizer, _KernelQuantizer)
+def percentile_range(values: np.ndarray, percentile: float) -> tuple[float, float]:
+    """Return (low, high) of an array by the rule of the "percentile" observer."""
+    ordered = np.sort(np.ravel(values)[:: max(np.size(values) // PERCENTILE_VALUES, 1)])
+    last = len(ordered) - 1
+    share = percentile / 100.0
+    return float(ordered[round(last * (1.0 - share))]), float(ordered[round(last * share)])
 
 
 @contextlib.contextmanager
 def rounding_off(model) -> Iterator[None]:
     """Let a quantized model compute in float within the block (trace anew inside it)."""
-    layers = [layer for layer in model.layers if isinstance(layer, QUANTIZING)]
+    layers = [layer for layer in model.layers if hasattr(layer, "active")]
+    before = [layer.active for layer in layers]
     for layer in layers:
         layer.active = False
     try:
         yield
     finally:
-        for layer in layers:
-            layer.active = True
+        for layer, active in zip(layers, before, strict=True):
+            layer.active = active

@@ -13,16 +13,18 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from core.compress.quantizers import ActivationQuantizer, rounding_off
+from core.compress.graph import graph_of
+from core.compress.quantized_layers import QuantizedKernel
+from core.compress.quantizers import ActivationQuantizer, percentile_range, rounding_off
 from core.errors import UserError
 
-OBSERVERS = ("minmax", "average")
 # XNNPACK computes ratios in [low, high); the margins of two keep rounding off the borders.
 LIMITS = {
     "weighted": (2.0**-32 * 2, 2.0**8 / 2),
     "add": (2.0**-10 * 2, 2.0**8 / 2),
     "multiply": (2.0**-16 * 2, 2.0**8 / 2),
 }
+PAIRS = {"Add": "add", "Subtract": "add", "Multiply": "multiply"}
 # The converter widens ranges below 1e-6 by itself, which would undo what is balanced here.
 NARROWEST = 1e-5
 
@@ -54,37 +56,59 @@ class Constraint:
         return scales / self.output.scale if self.output.scale else np.full_like(scales, np.inf)
 
 
-def calibrate(
-    model, samples: Iterable[np.ndarray], *, observer: str = "minmax", batch: int = 4
-) -> list[str]:
-    """Set every range of a quantized model from real samples; return notes on raised floors.
+def constraints_of(model) -> list[Constraint]:
+    """Return what binds the ranges of a quantized model together, read off its graph."""
+    codes: dict[int, ActivationQuantizer] = {}  # value → the range its codes have
+    pending: dict[int, tuple] = {}  # value not yet rounded → (kind, inputs, layer)
+    found = []
+    for call in graph_of(model).calls:
+        operation, kind = call.operation, type(call.operation).__name__
+        source, value = call.inputs[0], call.outputs[0]
+        known = [codes[v] for v in call.inputs if v in codes]
+        if isinstance(operation, ActivationQuantizer):
+            codes[value] = operation
+            if source in pending:
+                kind, inputs, layer = pending[source]
+                found.append(Constraint(kind, inputs, operation, layer))
+        elif isinstance(operation, QuantizedKernel) and known:
+            pending[value] = ("weighted", known, operation)
+        elif kind in PAIRS and len(known) == 2:
+            pending[value] = (PAIRS[kind], known, None)
+        elif source in pending:  # the activation fused into the operator before
+            pending[value] = pending[source]
+        elif known:
+            codes.update(dict.fromkeys(call.outputs, known[0]))
+    return found
+
+
+def calibrate(model, samples: Iterable[np.ndarray], *, batch: int = 8) -> None:
+    """Set every range of a quantized model from real samples.
+
+    Each activation's range follows its own observer: "minmax" takes the extremes over all samples,
+    "moving_average" the mean of each batch's extremes, "percentile" that of its percentiles.
 
     Args:
-        model: The result of `core.compress.quantize.quantize`.
+        model: The result of `core.compress.quantize.quantize_aware`.
         samples: float32 network inputs (H, W, C), of one size.
-        observer: "minmax" takes the extremes over all samples; "average" the mean of each sample's
-            extremes, which ignores rare outliers.
         batch: Samples per call.
 
-    Returns:
-        A sentence per range that had to be widened, naming the layer.
-
     Raises:
-        UserError: When there are no samples or they produce NaN.
+        UserError: When there are no samples, they have another shape than the network takes, or
+            they produce NaN.
     """
-    if observer not in OBSERVERS:
-        raise ValueError(f"`observer` must be one of {OBSERVERS}. Received: {observer!r}")
     uses = [
         (layer, node)
         for layer in model.layers
         if isinstance(layer, ActivationQuantizer) and layer.fixed is None
         for node in layer._inbound_nodes
     ]
-    lows, highs = _extremes(model, [node.input_tensors[0] for _, node in uses], samples, batch)
+    lows, highs = _extremes(model, uses, samples, batch)
     bounds: dict[int, list] = {}
     for position, (layer, _) in enumerate(uses):
         low, high = lows[:, position], highs[:, position]
-        extremes = (low.min(), high.max()) if observer == "minmax" else (low.mean(), high.mean())
+        extremes = (low.min(), high.max())
+        if layer.observer != "minmax":
+            extremes = (low.mean(), high.mean())
         # A quantizer with several uses (a shared range) takes the hull of all of them.
         known = bounds.setdefault(id(layer), [layer, *extremes])
         known[1:] = [min(known[1], extremes[0]), max(known[2], extremes[1])]
@@ -95,17 +119,20 @@ def calibrate(
                 "calibration samples hold NaN or infinity: check the training."
             )
         layer.set_range(low, high)
-    return raise_floors(model)
 
 
 def raise_floors(model) -> list[str]:
     """Widen ranges until every operator's ratio is one that XNNPACK computes.
+
+    Args:
+        model: The result of `core.compress.integer.integer_form`, of 8-bit activations.
 
     Returns:
         A sentence per widened range, naming the operator's layer.
     """
     notes: dict[str, str] = {}
     quantizers = [layer for layer in model.layers if isinstance(layer, ActivationQuantizer)]
+    constraints = constraints_of(model)
     calibrated = {id(q): f"[{float(q.minimum):.3g}, {float(q.maximum):.3g}]" for q in quantizers}
     for quantizer in quantizers:
         if quantizer.scale * (2**quantizer.bits - 1) < NARROWEST:
@@ -113,7 +140,7 @@ def raise_floors(model) -> list[str]:
     # Widening one output changes the inputs of the next operators: repeat until nothing moves.
     for _ in range(100):
         moved = False
-        for constraint in model.constraints:
+        for constraint in constraints:
             low, high = LIMITS[constraint.kind]
             ratios = constraint.ratios()
             name = constraint.output.name.removesuffix(".range")
@@ -179,30 +206,50 @@ def _widen(quantizer: ActivationQuantizer, scale: float) -> None:
         quantizer.set_range(low * factor, high * factor)
 
 
-def _extremes(model, tensors, samples, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return minimum and maximum of every tensor for every sample, each (samples, tensors)."""
+def _extremes(model, uses, samples, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return lower and upper end of every quantizer's input for every batch, each (batches, n)."""
     import tensorflow as tf
 
+    tensors = [node.input_tensors[0] for _, node in uses]
+    shares = {position: layer.percentile for position, (layer, _) in enumerate(uses)
+              if layer.observer == "percentile"}  # fmt: skip
     with rounding_off(model):
         probe = keras.Model(model.input, tensors)
 
         @tf.function(reduce_retracing=True)
         def extremes(inputs):
             values = keras.tree.flatten(probe(inputs, training=False))
-            flat = [tf.reshape(value, (tf.shape(value)[0], -1)) for value in values]
-            lows = tf.stack([tf.reduce_min(value, axis=1) for value in flat], axis=1)
-            return lows, tf.stack([tf.reduce_max(value, axis=1) for value in flat], axis=1)
+            lows = tf.stack([tf.reduce_min(value) for value in values])
+            highs = tf.stack([tf.reduce_max(value) for value in values])
+            return lows, highs, [values[position] for position in shares]
 
         found = []
-        pending: list[np.ndarray] = []
-        for sample in samples:
-            pending.append(np.asarray(sample, np.float32))
-            if len(pending) == batch:
-                found.append(extremes(np.stack(pending)))
-                pending = []
-        if pending:
-            found.append(extremes(np.stack(pending)))
+        for inputs in _batches(samples, batch, model.inputs[0].shape[1:]):
+            lows, highs, values = (keras.tree.map_structure(np.array, v) for v in extremes(inputs))
+            for (position, share), value in zip(shares.items(), values, strict=True):
+                lows[position], highs[position] = percentile_range(value, share)
+            found.append((lows, highs))
     if not found:
         raise UserError("Calibration needs at least one sample; pass --data.")
     lows, highs = zip(*found, strict=True)
-    return np.concatenate(lows), np.concatenate(highs)
+    return np.stack(lows), np.stack(highs)
+
+
+def _batches(samples, batch: int, shape: tuple):
+    pending: list[np.ndarray] = []
+    for sample in samples:
+        sample = np.asarray(sample, np.float32)
+        fits = len(sample.shape) == len(shape) and all(
+            wanted in (None, side) for wanted, side in zip(shape, sample.shape, strict=True)
+        )
+        if not fits:
+            raise UserError(
+                f"A calibration sample has shape {sample.shape}, but the network takes "
+                f"{tuple(shape)}; pass single inputs without a batch axis."
+            )
+        pending.append(sample)
+        if len(pending) == batch:
+            yield np.stack(pending)
+            pending = []
+    if pending:
+        yield np.stack(pending)

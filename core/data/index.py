@@ -122,3 +122,11 @@ def make_index(
 
     ordered = tuple(sorted(samples, key=lambda sample: natural_key(sample.id)))
     return Index(format, Path(root), ordered, tuple(labels), tuple(notes))
+
+
+def spread(index: Index, count: int | None) -> Index:
+    """Return at most `count` samples, evenly spaced over the index."""
+    if count is None or len(index) <= count:
+        return index
+    picks = [round(i * (len(index) - 1) / max(count - 1, 1)) for i in range(count)]
+    return replace(index, samples=tuple(index.samples[i] for i in picks))

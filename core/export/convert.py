@@ -8,6 +8,7 @@ arithmetic. Keras's own exporter leaves variables, dynamic shapes or Flex operat
 from __future__ import annotations
 
 import contextlib
+import io as io_module
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ import numpy as np
 
 from core.errors import UserError
 
-PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
+PRECISIONS = ("float32", "float16", "dynamic", "weight_only", "int8", "int16x8")
 IO_TYPES = ("float32", "uint8", "int8")
 
 
@@ -27,17 +28,21 @@ def to_tflite(
     input_shape: Sequence[int] | None = None,
     calibration: Iterable[np.ndarray] | None = None,
     io: str = "float32",
+    sparse: bool = False,
 ) -> bytes:
     """Return the TFLite file of a functional Keras model.
 
     Args:
-        model: A model with one image input; for "int8" one whose graph holds fake quantizers
+        model: A model with one image input; for "int8" one with fake quantizers
             (`core.compress.quantize`), or any model together with `calibration`, which then goes
             through the converter's own calibrator.
-        precision: One of `PRECISIONS`.
+        precision: One of `PRECISIONS`; "dynamic" and "weight_only" hold int8 kernels and compute
+            with activations quantized on the fly, or in float.
         input_shape: (H, W, C) where the model's input leaves sizes open.
         calibration: float32 inputs (H, W, C) for "int16x8", and for the converter's own int8.
         io: Types of the file's input and output for "int8": float32, uint8 or int8.
+        sparse: Whether kernels with many zeros are stored without them, in float32 and float16;
+            `core.export.sparse` also checks what becomes of the file.
 
     Raises:
         UserError: When the network needs operators that TFLite does not have built in.
@@ -46,6 +51,9 @@ def to_tflite(
 
     from core.export.align import align_channels
 
+    model = computed_network(model, precision)
+    if precision == "weight_only":
+        return _with_integer_weights(to_tflite(model, "float32", input_shape=input_shape))
     if precision in ("float32", "float16"):
         model = align_channels(model)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([freeze(model, input_shape)])
@@ -69,6 +77,8 @@ def to_tflite(
         if precision == "int8":
             converter.inference_input_type = tf.as_dtype(io)
             converter.inference_output_type = tf.as_dtype(io)
+    if sparse:
+        converter.optimizations = [*converter.optimizations, tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
     try:
         with _quiet():
             return converter.convert()
@@ -77,6 +87,35 @@ def to_tflite(
             f"{model.name}: cannot be converted to {precision} with builtin operators: "
             f"{_reason(error)}."
         ) from error
+
+
+def computed_network(model, precision: str):
+    """Return the Keras model whose outputs a file of a precision computes.
+
+    A float model is itself; one with fake quantizers becomes its integer form for "int8", plain
+    layers with rounded kernels where only kernels are integers, else plain float layers.
+    """
+    from core.compress.integer import float_form, integer_form
+    from core.compress.quantize import is_quantized
+
+    if not is_quantized(model):
+        return model
+    if precision == "int8":
+        return integer_form(model)[0]
+    return float_form(model, rounded=precision in ("int16x8", "weight_only"))
+
+
+def _with_integer_weights(content: bytes) -> bytes:
+    """Return a float file with int8 kernels (per channel), made float again when it is loaded."""
+    from litert_quantizer import quantizer, recipe
+
+    with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
+        file.write(content)
+        file.flush()
+        with _quiet(), contextlib.redirect_stdout(io_module.StringIO()):
+            tool = quantizer.Quantizer(file.name)
+            tool.load_quantization_recipe(recipe.weight_only_wi8_afp32())
+            return bytes(tool.quantize().quantized_model)
 
 
 def freeze(model, input_shape: Sequence[int] | None = None):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.data.index import Index
+from core.data.index import spread
 from core.errors import CheckFailed, UserError, near_miss
 from core.export.convert import IO_TYPES, PRECISIONS, to_tflite
 from core.files import sha256, write_atomic, write_json
@@ -44,6 +44,8 @@ def export(
     samples: int = 200,
     io: str = "float32",
     calibrator: str = "own",
+    equalize: bool = False,
+    correct_bias: bool = False,
     input_size: tuple[int, int] | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -59,6 +61,8 @@ def export(
         samples: Calibration samples at most, from the training split.
         io: Input and output type of an int8 file: float32, uint8 or int8.
         calibrator: "own" fake quantizers, or the "converter"'s calibrator as a cross-check.
+        equalize: Rescale neighbouring kernels before int8 (`core.compress.equalize`).
+        correct_bias: Move the mean error of rounded kernels into the biases of int8.
         input_size: (height, width); None takes the model card's.
         out: The file; None is `export/<run>_<precision>.tflite` in the run folder.
         overwrite: Whether an existing file may be replaced.
@@ -81,27 +85,37 @@ def export(
     model, card = deployable(task, run, input_size)
     notes: list[str] = []
     calibration, source = None, None
-    if precision in CALIBRATED:
+    trained = run.config.compress.get("method") == "quantize"
+    own_path = precision == "int8" and calibrator == "own"
+    if trained and calibrator != "own":
+        raise UserError(f"{run.path}: was trained with its own ranges; leave --calibrator off.")
+    if (equalize or correct_bias) and (trained or not own_path):
+        raise UserError(
+            "--equalize and --correct-bias are for the post-training int8 export of a float run; "
+            "leave them off."
+        )
+    if trained and precision == "int8":
+        notes.append("the ranges are those of the quantization-aware training")
+    elif precision in CALIBRATED:
         calibration, source = calibration_samples(
             task, card, data or run.config.data, format if data else run.config.format, samples
         )
         notes.append(f"calibrated with {source}")
-    if precision == "int8" and calibrator == "own":
-        from core.compress.quantize import quantize
-        from core.compress.ranges import calibrate
-
-        model = quantize(model)
-        notes += calibrate(model, calibration)
-        content = to_tflite(model, precision, io=io)
-    else:
-        content = to_tflite(model, precision, calibration=calibration, io=io)
-    check_converted(content, precision, out.name)
+    if own_path:
+        model, widened = integer_network(
+            model, calibration, rescale=equalize, correct_bias=correct_bias
+        )
+        notes += widened
+        calibration = None
+    content = to_tflite(model, precision, calibration=calibration, io=io)
+    check_converted(content, precision, out.name, float_allowed=float_exceptions(run))
     document = {
         "model_card": card.to_dict(),
         "precision": precision,
         "io": io,
-        "calibration": source,
-        "calibrator": calibrator if precision in CALIBRATED else None,
+        "calibration": "quantization-aware training" if trained else source,
+        "calibrator": None if source is None else calibrator,
+        "compression": dict(run.config.compress) or None,
         "run": run.path.resolve().name,
         "model_sha256": sha256(run.file("model.keras")),
         "versions": versions(),
@@ -124,11 +138,20 @@ def deployable(
         UserError: When the size does not fit the architecture or the run has no weights.
     """
     network = task.network(run.config.network)
-    model, card = run.load_model(), run.card
+    card = run.card
     size = tuple(input_size or card.input_size)
     card.check_size(size)
+    if run.config.compress and size != tuple(card.input_size):
+        height, width = card.input_size
+        raise UserError(
+            f"{run.path}: was compressed at {height}x{width} and stays at that size; compress "
+            "again a run of the size you need."
+        )
     card = card.replace(input_size=size)
     shape = (*size, card.channels)
+    model = run.load_model()
+    if run.config.compress:
+        return model, card
     if tuple(model.inputs[0].shape[1:]) != shape:
         arguments = {**task.build_arguments(card)}
         if len(model.outputs) > 1:
@@ -137,6 +160,43 @@ def deployable(
         rebuilt.set_weights(model.get_weights())
         model = rebuilt
     return network.deploy(model), card
+
+
+def integer_network(
+    model, calibration, *, rescale: bool = False, correct_bias: bool = False
+) -> tuple[object, list[str]]:
+    """Return the model an int8 file computes, and notes on what was changed for it.
+
+    Args:
+        model: A float network, which is quantized and calibrated, or one that was trained with
+            its quantizers.
+        calibration: Calibration samples of a float network, float32 (H, W, C).
+        rescale, correct_bias: As `equalize` and `correct_bias` of `export`.
+    """
+    from core.compress.equalize import correct_biases, equalize
+    from core.compress.integer import integer_form
+    from core.compress.quantize import is_quantized, quantize_aware
+    from core.compress.ranges import calibrate
+    from core.compress.scheme import Scheme
+
+    notes: list[str] = []
+    if not is_quantized(model):
+        if rescale:
+            model, pairs = equalize(model)
+            notes.append(f"{len(pairs)} pairs of layers equalized")
+        model = quantize_aware(model, Scheme(observer="minmax"))
+        calibrate(model, calibration)
+    folded, widened = integer_form(model)
+    if correct_bias:
+        corrected = correct_biases(folded, calibration)
+        notes.append(f"biases of {len(corrected)} layers corrected")
+    return folded, [*notes, *widened]
+
+
+def float_exceptions(run: RunFolder) -> bool:
+    """Return whether the run's quantization leaves layers in float by choice."""
+    exceptions = run.config.compress.get("choices", {}).get("exceptions") or {}
+    return "float" in exceptions.values()
 
 
 def calibration_samples(
@@ -154,17 +214,9 @@ def calibration_samples(
     return inputs, f"{len(inputs)} samples of {data} ({split})"
 
 
-def spread(index: Index, count: int | None) -> Index:
-    """Return at most `count` samples, evenly spaced over the index."""
-    from dataclasses import replace
-
-    if count is None or len(index) <= count:
-        return index
-    picks = np.linspace(0, len(index) - 1, count).round().astype(int)
-    return replace(index, samples=tuple(index.samples[i] for i in picks))
-
-
-def check_converted(content: bytes, precision: str, name: str) -> None:
+def check_converted(
+    content: bytes, precision: str, name: str, *, float_allowed: bool = False
+) -> None:
     """Raise `CheckFailed` when a converted file would not run as promised; name the layers."""
     from core.export.inspect import float_operators, foreign_operators, requantisation
 
@@ -177,7 +229,7 @@ def check_converted(content: bytes, precision: str, name: str) -> None:
     if precision != "int8":
         return
     floating = [f"{o.name} ({o.outputs[0].name})" for o in float_operators(content)]
-    if floating:
+    if floating and not float_allowed:
         raise CheckFailed(
             f"{name}: {len(floating)} operators would still compute in float: "
             f"{', '.join(floating[:3])}; these layers cannot be quantized yet."

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from core.compress.stages import Stage
 from core.data.pipeline import TrainingData
 from core.errors import CheckFailed, UserError
 from core.run_folder import RunFolder
@@ -78,6 +79,7 @@ class TrainingLoop(keras.callbacks.Callback):
         average: The moving average, or None.
         state: What was reached before; updated.
         progress: Shows the training.
+        stage: What compression, if any, acts on the training.
     """
 
     def __init__(
@@ -92,12 +94,13 @@ class TrainingLoop(keras.callbacks.Callback):
         average: WeightAverage | None,
         state: TrainingState,
         progress: Progress,
+        stage: Stage,
     ):
         super().__init__()
         self.task, self.config, self.run, self.data = task, config, run, data
         self.validator, self.average = validator, average
         self.trained, self.saved = trained, saved
-        self.state, self.progress = state, progress
+        self.state, self.progress, self.stage = state, progress, stage
         self._board = TensorBoard(run.path / "tensorboard")
         self._steps = data.step_count()
         self._began = 0.0
@@ -132,7 +135,10 @@ class TrainingLoop(keras.callbacks.Callback):
             summary = self.validator.scores().summary
             row |= {f"val_{name}": float(value) for name, value in summary.items()}
             state.validated = epoch + 1
-            is_best = self._is_better(float(summary[self.task.headline]))
+            # A network that is not yet as sparse as it shall be is no candidate.
+            is_best = self.stage.settled and self._is_better(float(summary[self.task.headline]))
+            if not self.stage.settled:
+                state.best_epoch = epoch + 1  # patience counts from when it is
             if is_best:
                 state.best, state.best_epoch = float(summary[self.task.headline]), epoch + 1
                 state.arrays["best"] = current
@@ -146,7 +152,7 @@ class TrainingLoop(keras.callbacks.Callback):
         state.timing.append(timing)
         state.save(self.run.path)
         if is_best:
-            self.run.save_model(self.saved)
+            self.run.save_model(self.stage.finish(self.saved))
         write_tables(self.run, state)
         self._board.write(epoch + 1, row)
         self.progress.epoch(epoch + 1, row, timing)
@@ -164,6 +170,7 @@ class TrainingLoop(keras.callbacks.Callback):
             "model": _values(self.trained.variables),
             "optimizer": _values(self.model.optimizer.variables),
             "average": _values(self.average.variables) if self.average else [],
+            "stage": _values(self.stage.variables),
         }
         for values in collected.values():
             if not all(np.isfinite(v).all() for v in values if v.dtype.kind == "f"):

@@ -48,6 +48,8 @@ class TrainConfig:
         workers: Threads of the input pipeline; 0 is one per core. Never changes the result.
         steps_per_epoch: Stop an epoch after so many optimiser steps; None uses every sample.
         initial_weights: Run folder to start from; None starts from random weights.
+        compress: Stage of compression that is trained (`core.compress.stages`): "method",
+            "choices" and the methods it comes "after"; empty for a plain training.
         options: The app's own choices (see the task).
     """
 
@@ -84,6 +86,7 @@ class TrainConfig:
     workers: int = 0
     steps_per_epoch: int | None = None
     initial_weights: str | None = None
+    compress: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -118,6 +121,10 @@ class TrainConfig:
             raise UserError(f"Config: momentum is {self.momentum}; it must be in [0, 1).")
         if self.clip_value is not None and self.clip_norm is not None:
             raise UserError("Config: clip_value and clip_norm are both set; choose one of them.")
+        if self.compress and self.initial_weights is None:
+            raise UserError("Config: compress needs initial_weights, the run to compress.")
+        if self.compress and (self.ema is not None or self.precision != "float32"):
+            raise UserError("Config: compress trains in float32 and without ema; leave them off.")
 
     def to_dict(self) -> dict:
         """Return the choices as YAML-ready values."""

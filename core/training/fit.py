@@ -16,6 +16,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from core.compress.stages import Stage, stage_of
 from core.data.index import Index
 from core.data.pipeline import TrainingData
 from core.errors import CheckFailed, UserError
@@ -28,6 +29,7 @@ from core.training.config import TrainConfig
 from core.training.optimizers import WeightAverage
 from core.training.setup import (
     Validator,
+    build_compressed,
     build_saved,
     build_trained,
     compile_model,
@@ -122,17 +124,29 @@ class _Session:
         self.state, self.progress = state, progress
         network = task.network(config.network)
         train_index, val_index = training_splits(index)
-        start = None if state.epoch else initial_run(config, task.name)
         keras.utils.set_random_seed(config.seed)
-        self.model, self.fitted = build_trained(task, network, card, config)
-        self.not_copied = [] if start is None else load_initial_weights(self.model, start)
-        self.saved = build_saved(task, network, card, config)
+        self.stage = stage_of(config.compress) if config.compress else Stage({})
+        deploy = network.deploy
+        if config.compress:
+            self.model, self.saved = build_compressed(
+                task, network, card, config, self.stage, train_index
+            )
+            self.fitted, self.not_copied = self.model, []
+            deploy = lambda model: model  # noqa: E731  (a deployable network was compressed)
+        else:
+            start = None if state.epoch else initial_run(config, task.name)
+            self.model, self.fitted = build_trained(task, network, card, config)
+            self.not_copied = [] if start is None else load_initial_weights(self.model, start)
+            self.saved = build_saved(task, network, card, config)
         compile_model(self.fitted, task, config)
         self.average = (
             None if config.ema is None else WeightAverage(self.model.variables, config.ema)
         )
-        self.validator = Validator(task, network, self.saved, card, val_index, batch=config.batch)
+        self.validator = Validator(task, deploy, self.saved, card, val_index, batch=config.batch)
         self.data = TrainingData(task, train_index, card, config, outputs=len(self.fitted.outputs))
+        self.acting = self.stage.callbacks(
+            self.model, epochs=config.epochs, steps=self.data.step_count()
+        )
 
     def run(self, out: Path, earlier: RunFolder | None, fingerprint: str) -> RunFolder:
         """Make or reopen the run folder and train to the end."""
@@ -156,6 +170,7 @@ class _Session:
             self.average,
             state,
             self.progress,
+            self.stage,
         )
         self.progress.start(self.config.epochs, self.data.samples, first_epoch=state.epoch)
         try:
@@ -181,7 +196,7 @@ class _Session:
                     self.data.dataset(),
                     epochs=self.config.epochs,
                     initial_epoch=first_epoch,
-                    callbacks=[loop],
+                    callbacks=[*self.acting, loop],
                     shuffle=False,
                     verbose=0,
                 )
@@ -197,7 +212,7 @@ class _Session:
             "fingerprint": fingerprint,
             "splits": self.index.counts(),
         }
-        record = {"source": "train", "data": data}
+        record = {"source": "compress" if self.config.compress else "train", "data": data}
         if self.not_copied:
             record["not_from_initial_weights"] = self.not_copied
         return RunFolder.create(out, self.config, self.card, overwrite=True, **record)
@@ -214,10 +229,11 @@ class _Session:
                 arrays.get("average", []),
                 source,
             )
+            assign(self.stage.variables, arrays.get("stage", []), source)
             write_tables(run, state)
         if "best" in state.arrays:
             assign(self.saved.variables, state.arrays["best"], source)
-            run.save_model(self.saved)
+            run.save_model(self.stage.finish(self.saved))
         if run.config == self.config:
             return run
         return RunFolder.create(run.path, self.config, run.card, overwrite=True, **run.record)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from core.data.index import Index
+from core.compress.stages import Stage, copied
+from core.data.index import Index, spread
 from core.engines import KerasEngine
 from core.errors import UserError
 from core.evaluate import evaluate
@@ -19,6 +20,9 @@ from core.run_folder import RunFolder
 from core.task import Scores, Task
 from core.training.config import TrainConfig
 from core.training.optimizers import make_optimizer
+
+# The whitepaper (arXiv:1806.08342) found about a hundred batches enough; single images vary more.
+CALIBRATION_SAMPLES = 200
 
 
 def training_card(card: ModelCard, config: TrainConfig, index: Index) -> ModelCard:
@@ -84,6 +88,21 @@ def build_saved(task: Task, network: Network, card: ModelCard, config: TrainConf
         return _build(task, network, card, config, (*card.input_size, card.channels))
 
 
+def build_compressed(
+    task: Task, network: Network, card: ModelCard, config: TrainConfig, stage: Stage, index: Index
+) -> tuple[keras.Model, keras.Model]:
+    """Return the network a stage of compression trains, and a copy: what is evaluated and saved.
+
+    Args:
+        index: The training samples, some of which calibrate ranges.
+    """
+    source = initial_run(config, task.name)
+    samples = spread(index, CALIBRATION_SAMPLES).samples
+    inputs = [task.prepare(sample, card)[0] for sample in samples]
+    model = stage.prepare(deployed(network, source), inputs)
+    return model, copied(model)
+
+
 def compile_model(model: keras.Model, task: Task, config: TrainConfig) -> None:
     """Set optimiser, losses and metrics, and make the optimiser's variables.
 
@@ -141,7 +160,7 @@ class Validator:
 
     Args:
         task: Decodes and scores.
-        network: Its `deploy` gives the graph that is scored.
+        deploy: Gives the graph that is scored.
         model: The saved graph; its variables are set by whoever calls `scores`.
         card: The model card.
         index: The validation samples.
@@ -151,23 +170,23 @@ class Validator:
     def __init__(
         self,
         task: Task,
-        network: Network,
+        deploy: Callable,
         model: keras.Model,
         card: ModelCard,
         index: Index,
         *,
         batch: int,
     ):
-        self._task, self._network, self._index, self._batch = task, network, index, batch
+        self._task, self._deploy, self._index, self._batch = task, deploy, index, batch
         self._model = model
-        self._engine = KerasEngine(network.deploy(model), card)
+        self._engine = KerasEngine(deploy(model), card)
         own = {id(variable) for variable in model.variables}
         self._shared = all(id(v) in own for v in self._engine.model.variables)
 
     def scores(self) -> Scores:
         """Return the scores of the graph's present weights, without the slow metrics."""
         if not self._shared:  # fused weights are copies: fuse again, into the compiled graph
-            fused = self._network.deploy(self._model)
+            fused = self._deploy(self._model)
             for variable, value in zip(self._engine.model.variables, fused.variables, strict=True):
                 variable.assign(value.value)
         return evaluate(self._task, self._engine, self._index, batch=self._batch, quick=True)
@@ -181,6 +200,12 @@ def initial_run(config: TrainConfig, app: str) -> RunFolder | None:
     if not run.file("model.keras").is_file():
         raise UserError(f"{run.path}: holds no model.keras to start from; finish that run first.")
     return run
+
+
+def deployed(network: Network, run: RunFolder):
+    """Return the deployable `keras.Model` of a run; what compression saved is one already."""
+    model = run.load_model()
+    return model if run.config.compress else network.deploy(model)
 
 
 def _build(task: Task, network: Network, card: ModelCard, config: TrainConfig, shape: tuple):

@@ -1,0 +1,212 @@
+"""The methods of compression as stages of a training: prune, cluster, quantize.
+
+A stage takes the deployable network of a run, changes it before training, acts during training, and
+says what is saved. Stages in a row keep what earlier ones reached: clustering keeps the zeros of
+pruning, quantization keeps both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from core.errors import UserError, near_miss
+
+METHODS = ("prune", "cluster", "quantize")
+# Quantization settles towards the end of its training; shares of the epochs.
+FREEZE_NORMS, FREEZE_RANGES = 0.6, 0.8
+
+
+class Stage:
+    """One method with its choices; by itself it changes nothing.
+
+    Args:
+        choices: Its own choices by name; a `UserError` for a wrong one.
+        after: The methods that the network went through before.
+    """
+
+    method = ""
+
+    def __init__(self, choices: Mapping[str, Any], after: Sequence[str] = ()):
+        self.choices, self.after = dict(choices), tuple(after)
+
+    def prepare(self, model, samples: Sequence[np.ndarray]) -> keras.Model:
+        """Return the network to train, from a deployable float one.
+
+        Args:
+            model: A functional `keras.Model`; it is not changed.
+            samples: Network inputs for calibration, float32 (H, W, C).
+        """
+        return copied(model)
+
+    def callbacks(self, model, *, epochs: int, steps: int) -> list[keras.callbacks.Callback]:
+        """Return what acts while `model` trains for `epochs` of `steps` steps."""
+        return []
+
+    @property
+    def variables(self) -> list:
+        """State besides the model's, for resuming exactly."""
+        return []
+
+    @property
+    def settled(self) -> bool:
+        """Whether the network is as compressed as it shall be, so that it may be the best."""
+        return True
+
+    def finish(self, model) -> keras.Model:
+        """Return what is saved of the trained network."""
+        return model
+
+
+class Prune(Stage):
+    """Magnitude pruning (`core.compress.pruning`)."""
+
+    method = "prune"
+
+    def __init__(self, choices: Mapping[str, Any], after: Sequence[str] = ()):
+        super().__init__(choices, after)
+        from core.compress.pruning import PruningPlan
+
+        names = [f.name for f in dataclasses.fields(PruningPlan)]
+        own = {"sparsity": "final_sparsity"}
+        hidden = ("method", "final_sparsity")
+        _check_names(self.method, choices, [n for n in names if n not in hidden] + list(own))
+        if "cluster" in self.after or "quantize" in self.after:
+            raise UserError("Pruning comes before clustering and quantization: prune,cluster,…")
+        self._plan = {own.get(name, name): value for name, value in self.choices.items()}
+        self.plan(100_000)  # complain about wrong values before anything is done
+        self._pruner = None
+
+    def plan(self, total_steps: int):
+        """Return the plan over a training of so many steps."""
+        from core.compress.pruning import PruningPlan
+
+        choices = {n: tuple(v) if isinstance(v, list) else v for n, v in self._plan.items()}
+        if "end_step" in choices:
+            return PruningPlan(**choices)
+        return PruningPlan.over(total_steps, **choices)
+
+    def callbacks(self, model, *, epochs, steps):
+        from core.compress.pruning import Pruner
+
+        self._pruner = Pruner(model, self.plan(epochs * steps), epochs * steps)
+        return [self._pruner]
+
+    @property
+    def variables(self):
+        return self._pruner.variables
+
+    @property
+    def settled(self):
+        return self._pruner.settled
+
+
+class Cluster(Stage):
+    """Weight clustering (`core.compress.clustering`)."""
+
+    method = "cluster"
+
+    def __init__(self, choices: Mapping[str, Any], after: Sequence[str] = ()):
+        super().__init__(choices, after)
+        from core.compress.clusters import ClusterPlan
+
+        names = [f.name for f in dataclasses.fields(ClusterPlan) if f.name != "preserve_sparsity"]
+        _check_names(self.method, choices, names)
+        if "quantize" in self.after:
+            raise UserError("Clustering comes before quantization: cluster,quantize.")
+        self.plan = ClusterPlan(**self.choices, preserve_sparsity="prune" in self.after)
+
+    def prepare(self, model, samples):
+        from core.compress.clustering import cluster_aware
+
+        return cluster_aware(model, self.plan)
+
+    def finish(self, model):
+        from core.compress.clustering import strip
+
+        return strip(model)
+
+
+class Quantize(Stage):
+    """Quantization-aware training (`core.compress.quantize`), or its calibration alone.
+
+    Besides the fields of `Scheme`: "equalize" and "correct_bias" (`core.compress.equalize`), and
+    the shares of the epochs after which statistics and ranges are frozen.
+    """
+
+    method = "quantize"
+
+    def __init__(self, choices: Mapping[str, Any], after: Sequence[str] = ()):
+        super().__init__(choices, after)
+        from core.compress.scheme import Scheme
+
+        names = [f.name for f in dataclasses.fields(Scheme)]
+        own = {"equalize": False, "freeze_norms": FREEZE_NORMS, "freeze_ranges": FREEZE_RANGES}
+        _check_names(self.method, choices, [*names, *own])
+        if "quantize" in self.after:
+            raise UserError("The network is quantized already; quantize the float network instead.")
+        self.scheme = Scheme(**{n: v for n, v in self.choices.items() if n in names})
+        self._own = {name: self.choices.get(name, value) for name, value in own.items()}
+        for name in ("freeze_norms", "freeze_ranges"):
+            value = self._own[name]
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+                raise UserError(f"Quantization: {name} is {value!r}; give a share from 0 to 1.")
+        kept = {"prune": "zeros", "cluster": "clusters"}
+        self.keep = tuple(kept[name] for name in self.after if name in kept)
+
+    def prepare(self, model, samples):
+        from core.compress.equalize import equalize
+        from core.compress.quantize import quantize_aware
+        from core.compress.ranges import calibrate
+
+        if self._own["equalize"]:
+            if self.keep:
+                raise UserError("Equalization rescales kernels, which would undo their clusters.")
+            model, _ = equalize(model)
+        quantized = quantize_aware(model, self.scheme, keep=self.keep)
+        calibrate(quantized, samples)
+        return quantized
+
+    def callbacks(self, model, *, epochs, steps):
+        from core.compress.freezing import FreezeNorms, FreezeRanges
+
+        return [
+            FreezeNorms(round(epochs * self._own["freeze_norms"])),
+            FreezeRanges(round(epochs * self._own["freeze_ranges"])),
+        ]
+
+
+STAGES = {stage.method: stage for stage in (Prune, Cluster, Quantize)}
+
+
+def stage_of(compress: Mapping[str, Any]) -> Stage:
+    """Return the stage that a config's `compress` describes.
+
+    Args:
+        compress: "method", "choices" and "after", as `TrainConfig.compress` holds them.
+
+    Raises:
+        UserError: When the method or a choice is unknown or makes no sense.
+    """
+    method = compress.get("method")
+    if method not in STAGES:
+        raise UserError(f"No such method of compression: '{method}'.{near_miss(method, STAGES)}")
+    return STAGES[method](compress.get("choices") or {}, compress.get("after") or ())
+
+
+def copied(model) -> keras.Model:
+    """Return a copy of a functional model with the same weights."""
+    uncompiled = keras.Model(model.input, model.output, name=model.name)
+    clone = keras.models.clone_model(uncompiled)
+    clone.set_weights(model.get_weights())
+    return clone
+
+
+def _check_names(method: str, choices: Mapping[str, Any], known: Sequence[str]) -> None:
+    for name in choices:
+        if name not in known:
+            raise UserError(f"{method}: no such choice: '{name}'.{near_miss(name, known)}")
