@@ -98,7 +98,8 @@ class RunFolder:
         """
         import keras
 
-        import core.layers  # noqa: F401  (registers the custom layers)
+        if self.config.compress:
+            pass
 
         path = self.path / "model.keras"
         if not path.is_file():

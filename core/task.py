@@ -82,6 +82,8 @@ class Task(abc.ABC):
         defaults: Training defaults of the domain, by `TrainConfig` field.
         options: Choices of the domain's own (loss, protocol, ...) with their defaults.
         option_values: Allowed values of those options that are one of a few names.
+        compress_options: Options that hold while the deployable network is fine-tuned at its
+            fixed size, without training heads.
         demo: Changes to the training defaults for the few-minute `demo`, by `TrainConfig` field.
     """
 
@@ -95,6 +97,7 @@ class Task(abc.ABC):
     defaults: Mapping[str, Any] = {}
     options: Mapping[str, Any] = {}
     option_values: Mapping[str, Sequence[Any]] = {}
+    compress_options: Mapping[str, Any] = {}
     demo: Mapping[str, Any] = {}
 
     # --- networks ---------------------------------------------------------------------------

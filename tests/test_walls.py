@@ -15,14 +15,20 @@ HEAVY = ("tensorflow", "keras", "tf_keras", "numpy", "cv2", "albumentations", "s
 FLOORS = (
     ("core.errors", "core.files"),
     ("core.model_card", "core.network", "core.layers", "core.checkpoints"),
+    ("core.compress",),
     ("core.data",),
     ("core.task", "core.run_folder", "core.training.config"),
-    ("core.engines", "core.compress", "core.evaluate", "core.training"),
+    ("core.engines", "core.evaluate", "core.training"),
     ("core.export", "core.explain"),
     ("core.command_line",),
 )
-# An engine checks a file before the interpreter sees it, and reads its card.
-LOOKING_UP = {("core.engines", "core.export.inspect"), ("core.engines", "core.export.metadata")}
+# An engine checks a file before the interpreter sees it, and reads its card; the analysis of
+# kernels reads files too.
+LOOKING_UP = {
+    ("core.engines", "core.export.inspect"),
+    ("core.engines", "core.export.metadata"),
+    ("core.compress.analysis", "core.export"),
+}
 
 
 def module_name(path: Path) -> str:

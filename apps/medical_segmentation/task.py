@@ -65,6 +65,7 @@ class MedicalSegmentation(Task):
         "supervision": ("none", "deep_supervision", "mutation"),
         "multi_scale": ("fixed", "legacy", "off"),
     }
+    compress_options = {"supervision": "none", "multi_scale": "off"}
     demo = {
         "network": "mk_unet",
         "variant": "t",

@@ -12,7 +12,7 @@ import typer
 
 from core.errors import UserError, near_miss
 
-PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
+PRECISIONS = ("float32", "float16", "dynamic", "weight_only", "int8", "int16x8")
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of train or import.")]
 Source = Annotated[

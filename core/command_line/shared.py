@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from core.command_line.compress import compress
 from core.command_line.demo import demo
 from core.command_line.look import data, models
 from core.command_line.program import Binding, Command, new_app
@@ -16,6 +17,7 @@ _COMMANDS = (
     ("import", import_, "Make a network"),
     ("evaluate", evaluate, "Use it"),
     ("predict", predict, "Use it"),
+    ("compress", compress, "Make it small"),
     ("export", export, "Ship it"),
     ("verify", verify, "Ship it"),
     ("benchmark", benchmark, "Ship it"),

@@ -45,6 +45,12 @@ def export(
     calibrator: Annotated[
         str, typer.Option(metavar="own|converter", help="Who decides the scales of int8.")
     ] = "own",
+    equalize: Annotated[
+        bool, typer.Option("--equalize", help="Even channel ranges before int8 (DFQ).")
+    ] = False,
+    correct_bias: Annotated[
+        bool, typer.Option("--correct-bias", help="Take int8's mean errors into biases (DFQ).")
+    ] = False,
     input_size: opt.InputSize = None,
     out: Annotated[
         Path | None,
@@ -62,7 +68,8 @@ def export(
     chosen_size = opt.parse_size(input_size)
     task, program = task_of(ctx), program_name(ctx)
     folder = run_folder(run, task)
-    if precision in _CALIBRATED and data is None:
+    trained = precision == "int8" and folder.config.compress.get("method") == "quantize"
+    if precision in _CALIBRATED and data is None and not trained:
         data = run_data(folder, f"calibrate {precision} with")
         format = folder.config.format
         say(f"Defaults: calibration data {data}, up to {samples} samples.", aside=json)
@@ -79,6 +86,8 @@ def export(
         samples=samples,
         io=io,
         calibrator=calibrator,
+        equalize=equalize,
+        correct_bias=correct_bias,
         out=out,
         overwrite=overwrite,
         input_size=chosen_size,

@@ -251,7 +251,9 @@ def load_engine(task: Task, source: Path) -> Engine:
     if source.is_dir():
         run = RunFolder(source, app=task.name)
         load_tensorflow()
-        return KerasEngine(task.network(run.card.network).deploy(run.load_model()), run.card)
+        from core.export.exporting import deployable
+
+        return KerasEngine(*deployable(task, run))
     load_litert()
     engine = LiteRTEngine(source)
     if engine.card.app != task.name:

@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from core.errors import UserError
 
@@ -82,6 +83,8 @@ class Tensor:
         scales, zero_points: Quantisation, one per channel or one; empty when not quantised.
         axis: The channel axis of `scales`.
         constant: Whether the values are in the file.
+        data: The stored bytes of a constant; see `core.export.constants`.
+        sparsity: The schema's description of a constant stored without its zeros, or None.
     """
 
     index: int
@@ -92,6 +95,8 @@ class Tensor:
     zero_points: tuple[int, ...] = ()
     axis: int = 0
     constant: bool = False
+    data: Any = field(default=None, repr=False, compare=False)
+    sparsity: Any = field(default=None, repr=False, compare=False)
 
     @property
     def quantised(self) -> bool:
@@ -247,6 +252,8 @@ def _tensor(model, index: int, tensor) -> Tensor:
         zero_points=tuple(values(quantization.zeroPoint)) if quantization else (),
         axis=quantization.quantizedDimension if quantization else 0,
         constant=has_data(model.buffers[tensor.buffer]),
+        data=model.buffers[tensor.buffer].data,
+        sparsity=tensor.sparsity,
     )
 
 

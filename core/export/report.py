@@ -26,6 +26,7 @@ from core.export import benchmark, inspect
 from core.export.convert import PRECISIONS
 from core.export.exporting import deployable, spread
 from core.export.metadata import extract
+from core.export.report_compression import collect_compression
 from core.export.report_content import Content, FileFacts, KerasFacts, SamplePictures
 from core.export.report_page import page
 from core.export.report_pictures import drawable, sample_pictures
@@ -120,6 +121,7 @@ class _Report:
             machine=machine(),
             data=self._data_facts(),
             choices=self._choices(),
+            compression=collect_compression(run, {labels[path]: path for path in paths}),
             problems=self.problems,
         )
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.model_card import ModelCard
+
+if TYPE_CHECKING:
+    from core.export.report_compression import Compression
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ class Content:
         data: Facts on the data by name.
         choices: Choices of the training by name.
         problems: By section ("metrics", "pictures", "data", "network"): what is missing and why.
+        compression: Kernels, compressed sizes and noise of the files, or None.
     """
 
     app: str
@@ -134,3 +138,4 @@ class Content:
     data: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, Any] = field(default_factory=dict)
     problems: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    compression: Compression | None = None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from core.export.report_chart import best_epoch, training_charts
+from core.export.report_compression import compression_section
 from core.export.report_content import Content, FileFacts, Picture
 from core.export.report_markup import (
     MISSING,
@@ -40,6 +41,7 @@ def page(content: Content) -> str:
         _metrics(content),
         _pictures(content),
         _speed(content),
+        compression_section(content.compression),
         _checks(content),
         _operators(content),
         _origins(content),

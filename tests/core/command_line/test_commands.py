@@ -276,6 +276,8 @@ def test_export_hands_every_choice_on(toy, toy_run, toy_data, stand_in, tmp_path
         "samples": 200,
         "io": "uint8",
         "calibrator": "own",
+        "equalize": False,
+        "correct_bias": False,
         "out": None,
         "overwrite": False,
         "input_size": (32, 16),

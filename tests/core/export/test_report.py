@@ -227,6 +227,7 @@ def test_sections_come_in_order(made):
         "Pictures",
         *(f"{EVIL} {n}" for n in (4, 6, 7)),
         "Size and speed",
+        "Compression",
         "Verification",
         "Operators",
         "float32 ",
