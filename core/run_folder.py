@@ -99,7 +99,7 @@ class RunFolder:
         import keras
 
         if self.config.compress:
-            pass
+            import core.compress.quantize  # noqa: F401  (Keras must know the layers it saves)
 
         path = self.path / "model.keras"
         if not path.is_file():

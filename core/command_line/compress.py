@@ -198,7 +198,7 @@ def split_settings(
 def compared(task: Task, runs: Sequence[RunFolder], index: Index) -> list[dict[str, Any]]:
     """Return a row a run: metric, kernels and sizes; the last run keeps what changed."""
     from core.command_line.progress import track
-    from core.compress.analysis import compare, compressed_size, kernel_table
+    from core.compress.analysis import compare, compressed_size, kernel_table, most_values
     from core.engines import KerasEngine
     from core.evaluate import evaluate
     from core.export.convert import to_tflite
@@ -225,7 +225,7 @@ def compared(task: Task, runs: Sequence[RunFolder], index: Index) -> list[dict[s
                     task.headline: scores.summary[task.headline],
                     "precision": precision,
                     "non_zero": sum(k.parameters - k.zeros for k in kernels) / max(weights, 1),
-                    "most_values": max((k.unique for k in kernels), default=0),
+                    "most_values": most_values(model),
                     "file_bytes": len(files[-1]),
                     "zip_bytes": compressed_size(files[-1]),
                 }

@@ -253,3 +253,26 @@ def _counts(model_or_file: Any) -> list[tuple[str, int | None]]:
         ("file bytes", size),
         ("zip bytes", zipped),
     ]
+
+
+def most_values(model: Any) -> int:
+    """Return the most different values that a clusterable kernel of a model holds.
+
+    Depthwise kernels, which clustering leaves alone, do not count; of a quantized model the values
+    before rounding do.
+    """
+    import keras
+
+    from core.compress.graph import graph_of
+    from core.compress.quantized_layers import QuantizedKernel
+
+    counts = [0]
+    for call in graph_of(model).calls:
+        layer = call.operation
+        kernel = getattr(layer, "kernel", None)
+        depthwise = isinstance(layer, keras.layers.DepthwiseConv1D | keras.layers.DepthwiseConv2D)
+        if kernel is None or depthwise or getattr(layer, "fixed_kernel", False):
+            continue
+        values = layer._prepared() if isinstance(layer, QuantizedKernel) else kernel
+        counts.append(np.unique(keras.ops.convert_to_numpy(values)).size)
+    return max(counts)

@@ -15,8 +15,9 @@ import keras
 import numpy as np
 
 from core.compress.graph import Call, Graph, graph_of
-from core.compress.integer import float_form
-from core.compress.quantize import MOVING, quantize_aware
+from core.compress.integer import float_form, round_biases
+from core.compress.operators import MOVING
+from core.compress.quantize import quantize_aware
 from core.compress.quantized_layers import QuantizedKernel
 
 ROUNDS = 20  # sweeps over all pairs; a chain of pairs needs a few to settle
@@ -96,6 +97,7 @@ def correct_biases(folded, samples: Iterable[np.ndarray], *, limit: int = 64) ->
         kernel = np.asarray(layer._prepared())
         error = np.asarray(layer._rounded(layer._prepared(), False)) - kernel
         layer.bias.assign(layer.bias - _response(layer, error, mean))
+    round_biases(folded)
     return [layer.name for layer in layers]
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 
 from core.compress.graph import Call, graph_of
 from core.compress.quantized_layers import QuantizedKernel
 from core.compress.quantizers import ActivationQuantizer
-from core.compress.ranges import raise_floors
+from core.compress.ranges import constraints_of, raise_floors
 from core.compress.rewriter import Rewriter
+
+# Fractions whose odd multiples are ties, how near counts, and how far such ranges are moved.
+TIED_PARTS, TIE, PARTED = (2, 4, 8), 1e-4, 1.003
 
 
 def integer_form(model) -> tuple[keras.Model, list[str]]:
@@ -26,7 +30,42 @@ def integer_form(model) -> tuple[keras.Model, list[str]]:
     """
     folded = _Folding(graph_of(model)).rewrite()
     eight_bits = all(q.bits == 8 for q in folded.layers if isinstance(q, ActivationQuantizer))
-    return folded, raise_floors(folded) if eight_bits else []
+    notes = raise_floors(folded) if eight_bits else []
+    part_ties(folded)
+    round_biases(folded)
+    return folded, notes
+
+
+def part_ties(folded) -> None:
+    """Widen ranges of sums a little where every other result would lie between two codes.
+
+    Two ReLU6 of range [0, 6] add up to [0, 12]: a step of the sum is exactly two of theirs, so
+    every odd sum is a tie, which each kernel breaks in its own way.
+    """
+    for constraint in constraints_of(folded):
+        if constraint.kind == "add" and constraint.output.fixed is None:
+            parts = np.outer(TIED_PARTS, constraint.ratios())  # of a half, a quarter, …
+            near = np.abs(parts - np.rint(parts)) < TIE
+            if (near & (np.rint(parts) % 2 == 1)).any():
+                low, high = float(constraint.output.minimum), float(constraint.output.maximum)
+                constraint.output.set_range(low * PARTED, high * PARTED)
+
+
+def round_biases(folded) -> None:
+    """Round every bias to the codes of a file: multiples of input scale · kernel scale.
+
+    These are fine steps, yet a network of many layers multiplies what they leave.
+    """
+    seen: dict[int, tuple] = {}
+    for constraint in constraints_of(folded):
+        if constraint.kind == "weighted":
+            layer, scale = constraint.layer, constraint.inputs[0].scale * constraint.layer.scales
+            known = seen.setdefault(id(layer), (layer, scale))
+            if known[1] is not None and not np.allclose(known[1], scale, rtol=1e-6, atol=0):
+                seen[id(layer)] = (layer, None)  # shared by inputs of different scales
+    for layer, scale in seen.values():
+        if scale is not None:
+            layer.bias.assign(np.rint(np.asarray(layer.bias, np.float64) / scale) * scale)
 
 
 def float_form(model, *, rounded: bool = False) -> keras.Model:

@@ -15,6 +15,7 @@ import numpy as np
 
 from core.compress.folding import affine_of, constant_operand
 from core.compress.graph import Call, graph_of
+from core.compress.primitive_layers import AddEpsilon, ChannelMean, InverseRoot, MatMul
 from core.compress.rewriter import Rewriter
 from core.compress.scheme import Scheme
 from core.errors import UserError
@@ -226,10 +227,10 @@ class _Primitives(Rewriter):
         centred = x
         if isinstance(layer, keras.layers.LayerNormalization):
             centred = keras.layers.Subtract(name=self.name(f"{name}.centred"))(
-                [x, mean_of(x, self.name(f"{name}.mean"))]
+                [x, ChannelMean(name=self.name(f"{name}.mean"))(x)]
             )
         square = keras.layers.Multiply(name=self.name(f"{name}.square"))([centred, centred])
-        variance = mean_of(square, self.name(f"{name}.variance"))
+        variance = ChannelMean(name=self.name(f"{name}.variance"))(square)
         variance = AddEpsilon(layer.epsilon, name=self.name(f"{name}.epsilon"))(variance)
         inverse = InverseRoot(name=self.name(f"{name}.inverse"))(variance)
         y = keras.layers.Multiply(name=self.name(f"{name}.normal"))([centred, inverse])
@@ -378,65 +379,6 @@ class _Primitives(Rewriter):
 
     def negative(self, call: Call) -> None:
         self.set(call, self.affine(self.input(call), -1.0, 0.0, call.operation.name))
-
-
-@keras.saving.register_keras_serializable("gossamer")
-class AddEpsilon(keras.layers.Layer):
-    """x + epsilon, an operator of its own because its result is rounded."""
-
-    def __init__(self, epsilon: float = 1e-3, **kwargs):
-        super().__init__(**kwargs)
-        self.epsilon = epsilon
-
-    def call(self, inputs):
-        return inputs + self.epsilon
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        return {**super().get_config(), "epsilon": self.epsilon}
-
-
-@keras.saving.register_keras_serializable("gossamer")
-class InverseRoot(keras.layers.Layer):
-    """1 / sqrt(x), the operator RSQRT."""
-
-    def call(self, inputs, training=None):
-        if training:  # a variance rounded to zero would make the gradient NaN
-            inputs = keras.ops.maximum(inputs, 1e-12)
-        return keras.ops.rsqrt(inputs)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-
-@keras.saving.register_keras_serializable("gossamer")
-class ChannelMean(keras.layers.Layer):
-    """Mean over the last axis, kept as an axis of one."""
-
-    def call(self, inputs):
-        return keras.ops.mean(inputs, axis=-1, keepdims=True)
-
-    def compute_output_shape(self, input_shape):
-        return (*input_shape[:-1], 1)
-
-
-@keras.saving.register_keras_serializable("gossamer")
-class MatMul(keras.layers.Layer):
-    """Product of two batches of matrices."""
-
-    def call(self, inputs):
-        return keras.ops.matmul(*inputs)
-
-    def compute_output_shape(self, input_shape):
-        left, right = input_shape
-        return (*left[:-1], right[-1])
-
-
-def mean_of(x, name: str):
-    """Return the mean over the last axis of a tensor."""
-    return ChannelMean(name=name)(x)
 
 
 def _parse(equation: str) -> tuple[str, str, str]:

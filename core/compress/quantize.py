@@ -14,6 +14,16 @@ import numpy as np
 from core.compress.clusters import recovered_centroids
 from core.compress.folding import activation_of, affine_of, window_of
 from core.compress.graph import Call, Graph, graph_of
+from core.compress.operators import (
+    ACTIVATIONS,
+    AVERAGING,
+    COMPUTING,
+    FUSED_ACTIVATIONS,
+    JOINING,
+    MOVING,
+    PAIRED,
+    WEIGHTED,
+)
 from core.compress.primitives import primitive_form
 from core.compress.quantized_layers import (
     QuantizedConv2D,
@@ -27,44 +37,6 @@ from core.compress.rewriter import Rewriter
 from core.compress.scheme import Scheme
 from core.errors import UserError
 from core.layers.convolution import GroupedConv2D
-
-WEIGHTED = (
-    keras.layers.Conv2D,
-    keras.layers.DepthwiseConv2D,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Dense,
-)
-FUSED_ACTIVATIONS = ("relu", "relu6")
-# Operators that move values without computing new ones: TFLite demands (or the kernels assume)
-# the same scale on both sides.
-MOVING = {
-    "AlphaDropout", "BroadcastTo", "Cropping1D", "Cropping2D", "DepthToSpace", "Dropout",
-    "ExpandDims", "Flatten", "Flip", "GaussianDropout", "GaussianNoise", "GetItem",
-    "GlobalMaxPooling1D", "GlobalMaxPooling2D", "Identity", "Max", "MaxPooling1D",
-    "MaxPooling2D", "Moveaxis", "Pad", "Permute", "Ravel", "Repeat", "RepeatVector", "Reshape",
-    "SpaceToDepth", "SpatialDropout1D", "SpatialDropout2D", "Split", "Squeeze", "StopGradient",
-    "Swapaxes", "Tile", "Transpose", "UpSampling1D", "ZeroPadding1D", "ZeroPadding2D",
-}  # fmt: skip
-# Operators that average neighbours: the same scale on both sides, but their results are rounded.
-AVERAGING = {
-    "AveragePooling1D", "AveragePooling2D", "BilinearUpsampling", "Resize", "Resizing",
-    "UpSampling2D",
-}  # fmt: skip
-# Operators whose inputs and output must share one scale.
-JOINING = {"Concatenate", "Stack", "Maximum", "Minimum"}
-# Elementwise operators of two tensors.
-PAIRED = {"Add", "Subtract", "Multiply"}
-# Operators with an integer kernel whose output has a range of its own.
-COMPUTING = {
-    "Abs", "Absolute", "Activation", "AddEpsilon", "ChannelMean", "ELU", "Elu", "Exp", "Gelu",
-    "GlobalAveragePooling1D", "GlobalAveragePooling2D", "HardSilu", "InverseRoot", "LeakyReLU",
-    "LeakyRelu", "MatMul", "Matmul", "Mean", "PReLU", "ReLU", "Relu", "Relu6", "Rsqrt",
-    "Sigmoid", "Softmax", "Sum", "Tanh",
-}  # fmt: skip
-ACTIVATIONS = (
-    "linear", "relu", "relu6", "sigmoid", "softmax", "tanh", "gelu", "hard_silu", "leaky_relu",
-    "elu", "exponential",
-)  # fmt: skip
 
 
 def quantize_aware(

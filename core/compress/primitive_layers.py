@@ -1,0 +1,59 @@
+"""Operators of TFLite that Keras has no layer for; the primitive forms are made of them."""
+
+from __future__ import annotations
+
+import keras
+
+
+@keras.saving.register_keras_serializable("gossamer")
+class AddEpsilon(keras.layers.Layer):
+    """x + epsilon, an operator of its own because its result is rounded."""
+
+    def __init__(self, epsilon: float = 1e-3, **kwargs):
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+
+    def call(self, inputs):
+        return inputs + self.epsilon
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable("gossamer")
+class InverseRoot(keras.layers.Layer):
+    """1 / sqrt(x), the operator RSQRT."""
+
+    def call(self, inputs, training=None):
+        if training:  # a variance rounded to zero would make the gradient NaN
+            inputs = keras.ops.maximum(inputs, 1e-12)
+        return keras.ops.rsqrt(inputs)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@keras.saving.register_keras_serializable("gossamer")
+class ChannelMean(keras.layers.Layer):
+    """Mean over the last axis, kept as an axis of one."""
+
+    def call(self, inputs):
+        return keras.ops.mean(inputs, axis=-1, keepdims=True)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 1)
+
+
+@keras.saving.register_keras_serializable("gossamer")
+class MatMul(keras.layers.Layer):
+    """Product of two batches of matrices."""
+
+    def call(self, inputs):
+        return keras.ops.matmul(*inputs)
+
+    def compute_output_shape(self, input_shape):
+        left, right = input_shape
+        return (*left[:-1], right[-1])
