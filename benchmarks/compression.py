@@ -71,10 +71,22 @@ def files(source, work: Path) -> dict[str, bytes]:
                 TASK, runs[part[:-1]], part[-1:], work / "_".join(part),
                 choices={m: c for m, c in CHOICES.items() if m in part[-1:]}, training=TRAINING,
             )  # fmt: skip
-            runs[part] = run_chain(TASK, plans)[-1]
+            runs[part] = finished(plans[-1]) or run_chain(TASK, plans)[-1]
         model, _ = deployable(TASK, runs[methods])
         found[name] = to_tflite(model, "int8" if methods[-1] == "quantize" else "float32")
     return found
+
+
+def finished(plan):
+    """Return the run of an earlier call with the same --work, if it was trained to its end."""
+    from core.errors import UserError
+    from core.run_folder import RunFolder
+
+    try:
+        run = RunFolder(plan.folder)
+    except UserError:
+        return None
+    return run if run.config == plan.config and len(run.history()) == plan.config.epochs else None
 
 
 def rows(found: dict[str, bytes], card) -> list[dict]:
@@ -112,7 +124,7 @@ def rows(found: dict[str, bytes], card) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--run", help="a trained float run; None trains the demo's")
-    parser.add_argument("--work", help="where the runs go; None throws them away")
+    parser.add_argument("--work", help="where runs are kept and found again; None keeps none")
     options = parser.parse_args()
 
     from core.command_line.tables import csv_text, show_table, size

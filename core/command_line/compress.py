@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -91,28 +90,43 @@ def compress(
     methods = () if resume else parse_methods(method)
     load_tensorflow()
     load_litert()
+    from core.command_line.choices import few_samples
     from core.training.compressing import plan_chain, run_chain, started_chain
 
+    flags = {
+        "data": data,
+        "format": None if data is None else format,
+        "epochs": epochs,
+        "batch": batch,
+        "learning_rate": learning_rate,
+        "seed": seed,
+    }
+    own_flags = {
+        ("prune", "sparsity"): sparsity,
+        ("cluster", "clusters"): clusters,
+        ("quantize", "exceptions"): dict.fromkeys(leave_float or (), "float") or None,
+    }
     if resume:
+        given = [method, *flags.values(), *own_flags.values(), *(settings or ()), quick or None]
+        if any(value is not None for value in given):
+            raise UserError(
+                "--resume goes on with what was chosen; pass it with RUN and --out only, or start "
+                "anew with --overwrite."
+            )
         plans = started_chain(out)
+        begun_from = Path(plans[0].config.initial_weights)
+        if begun_from.resolve() != source.path.resolve():
+            raise UserError(f"{out}: was begun from {begun_from}, not from {run}; name that run.")
     else:
-        flags = {
-            "data": data,
-            "format": None if data is None else format,
-            "epochs": epochs,
-            "batch": batch,
-            "learning_rate": learning_rate,
-            "seed": seed,
-        }
-        choices, training = split_settings(opt.parse_settings(settings), methods)
-        for name, key, value in (
-            ("prune", "sparsity", sparsity),
-            ("cluster", "clusters", clusters),
-            ("quantize", "exceptions", dict.fromkeys(leave_float or (), "float") or None),
-        ):
+        choices, training = split_settings(task, opt.parse_settings(settings), methods)
+        for (name, key), value in own_flags.items():
             if value is not None:
-                choices.setdefault(name, {})[key] = value
-        training |= {name: value for name, value in flags.items() if value is not None}
+                _set_once(choices.setdefault(name, {}), key, value)
+        for name, value in flags.items():
+            if value is not None:
+                _set_once(training, name, value)
+        if "options" in training:
+            training["options"] = _checked_options(task, source, training["options"])
         plans = plan_chain(
             task,
             source,
@@ -123,10 +137,9 @@ def compress(
         )
     first = plans[0].config
     index = task.read(first.data, first.format)
-    if quick:
-        from core.command_line.choices import few_samples
-
-        index = few_samples(index)
+    few = few_samples(index)
+    if quick or _begun_on(plans, few):
+        index = few
     say(
         f"Defaults: data {first.data}, {first.epochs} epochs a method, batch {first.batch}, "
         f"learning rate {first.learning_rate:g}.",
@@ -154,8 +167,7 @@ def compress(
     split = "test" if "test" in index.counts() else "val"
     say(f"Measured with Keras on the {split} samples of {index.root}; files as TFLite.")
     say(f"Saved: {out}")
-    precision = "int8" if plans[-1].method == "quantize" else "float32"
-    say(f"Next: {program} export {out} --precision {precision}")
+    say(f"Next: {program} export {out} --precision {_fitting_precision(plans[-1])}")
 
 
 def parse_methods(value: str | None) -> tuple[str, ...]:
@@ -170,13 +182,11 @@ def parse_methods(value: str | None) -> tuple[str, ...]:
 
 
 def split_settings(
-    settings: Mapping[str, Any], methods: Sequence[str]
+    task: Task, settings: Mapping[str, Any], methods: Sequence[str]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Return the choices of `--set` by method, and those of the training."""
-    from core.training.config import TrainConfig
+    from core.training.compressing import CHANGEABLE
 
-    fields = {f.name for f in dataclasses.fields(TrainConfig)}
-    fields -= {"app", "network", "variant", "compress", "initial_weights", "options"}
     choices: dict[str, dict[str, Any]] = {}
     training: dict[str, Any] = {}
     for name, value in settings.items():
@@ -187,12 +197,42 @@ def split_settings(
             choices.setdefault(owner, {})[key] = value
         elif dot and owner == "options":
             training.setdefault("options", {})[key] = value
-        elif name in fields:
+        elif name in CHANGEABLE:
             training[name] = value
         else:
-            known = [*sorted(fields), *(f"{m}.…" for m in methods)]
+            options = [f"options.{option}" for option in task.options]
+            known = [*sorted(CHANGEABLE), *options, *(f"{m}.…" for m in methods)]
             raise UserError(f"--set: unknown key '{name}'.{near_miss(name, known)}")
     return choices, training
+
+
+def _set_once(chosen: dict[str, Any], name: str, value: Any) -> None:
+    if name in chosen:
+        raise UserError(f"{name} is chosen by its own option and by --set; pass one of them.")
+    chosen[name] = value
+
+
+def _checked_options(task: Task, source: RunFolder, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the task's own choices, words that YAML takes for truth values read as words."""
+    from core.command_line.choices import merge
+
+    merged = merge(task, {}, {"options": given}, base=source.config.to_dict())["options"]
+    return {name: merged[name] for name in given}
+
+
+def _begun_on(plans: Sequence[StagePlan], index: Index) -> bool:
+    """Return whether a chain that is resumed was begun on these samples."""
+    from core.run_folder import RunFolder
+
+    begun = [RunFolder(plan.folder) for plan in plans if plan.begun]
+    return bool(begun) and begun[0].record["data"]["fingerprint"] == index.fingerprint()
+
+
+def _fitting_precision(plan: StagePlan) -> str:
+    """Return the precision a compressed network is made for."""
+    if plan.method != "quantize":
+        return "float32"
+    return "int16x8" if plan.config.compress["choices"].get("activation_bits") == 16 else "int8"
 
 
 def compared(task: Task, runs: Sequence[RunFolder], index: Index) -> list[dict[str, Any]]:

@@ -34,6 +34,13 @@ class Stage:
     def __init__(self, choices: Mapping[str, Any], after: Sequence[str] = ()):
         self.choices, self.after = dict(choices), tuple(after)
 
+    def check(self, model) -> None:
+        """Raise a `UserError` when the choices do not fit a network, before hours of training.
+
+        Args:
+            model: The deployable float network, or what an earlier stage will make of it.
+        """
+
     def prepare(self, model, samples: Sequence[np.ndarray]) -> keras.Model:
         """Return the network to train, from a deployable float one.
 
@@ -74,7 +81,8 @@ class Prune(Stage):
         names = [f.name for f in dataclasses.fields(PruningPlan)]
         own = {"sparsity": "final_sparsity"}
         hidden = ("method", "final_sparsity")
-        _check_names(self.method, choices, [n for n in names if n not in hidden] + list(own))
+        names = [name for name in names if name not in hidden]
+        _check_choices(self.method, choices, dict.fromkeys([*names, *own]))  # the plan checks kinds
         if "cluster" in self.after or "quantize" in self.after:
             raise UserError("Pruning comes before clustering and quantization: prune,cluster,…")
         self._plan = {own.get(name, name): value for name, value in self.choices.items()}
@@ -114,11 +122,17 @@ class Cluster(Stage):
         super().__init__(choices, after)
         from core.compress.clusters import ClusterPlan
 
-        names = [f.name for f in dataclasses.fields(ClusterPlan) if f.name != "preserve_sparsity"]
-        _check_names(self.method, choices, names)
+        known = dataclasses.asdict(ClusterPlan())
+        del known["preserve_sparsity"]  # follows from the methods before
+        _check_choices(self.method, choices, known)
         if "quantize" in self.after:
             raise UserError("Clustering comes before quantization: cluster,quantize.")
         self.plan = ClusterPlan(**self.choices, preserve_sparsity="prune" in self.after)
+
+    def check(self, model):
+        from core.compress.clustering import cluster_aware
+
+        cluster_aware(model, dataclasses.replace(self.plan, initialiser="linear"))  # the quickest
 
     def prepare(self, model, samples):
         from core.compress.clustering import cluster_aware
@@ -134,8 +148,8 @@ class Cluster(Stage):
 class Quantize(Stage):
     """Quantization-aware training (`core.compress.quantize`), or its calibration alone.
 
-    Besides the fields of `Scheme`: "equalize" and "correct_bias" (`core.compress.equalize`), and
-    the shares of the epochs after which statistics and ranges are frozen.
+    Besides the fields of `Scheme`: "equalize" (`core.compress.equalize`), and the shares of the
+    epochs after which statistics and ranges are frozen, "freeze_norms" and "freeze_ranges".
     """
 
     method = "quantize"
@@ -144,19 +158,29 @@ class Quantize(Stage):
         super().__init__(choices, after)
         from core.compress.scheme import Scheme
 
-        names = [f.name for f in dataclasses.fields(Scheme)]
+        scheme = dataclasses.asdict(Scheme())
         own = {"equalize": False, "freeze_norms": FREEZE_NORMS, "freeze_ranges": FREEZE_RANGES}
-        _check_names(self.method, choices, [*names, *own])
+        _check_choices(self.method, choices, {**scheme, **own})
         if "quantize" in self.after:
             raise UserError("The network is quantized already; quantize the float network instead.")
-        self.scheme = Scheme(**{n: v for n, v in self.choices.items() if n in names})
+        self.scheme = Scheme(**{n: v for n, v in self.choices.items() if n in scheme})
         self._own = {name: self.choices.get(name, value) for name, value in own.items()}
         for name in ("freeze_norms", "freeze_ranges"):
-            value = self._own[name]
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-                raise UserError(f"Quantization: {name} is {value!r}; give a share from 0 to 1.")
+            if not 0 <= self._own[name] <= 1:
+                value = self._own[name]
+                raise UserError(f"Quantization: {name} is {value}; give a share from 0 to 1.")
         kept = {"prune": "zeros", "cluster": "clusters"}
         self.keep = tuple(kept[name] for name in self.after if name in kept)
+        if self._own["equalize"] and "clusters" in self.keep:
+            raise UserError(
+                "Quantization: equalize rescales kernels, which would undo their clusters; leave "
+                "it off."
+            )
+
+    def check(self, model):
+        from core.compress.quantize import quantize_aware
+
+        quantize_aware(model, self.scheme)
 
     def prepare(self, model, samples):
         from core.compress.equalize import equalize
@@ -164,8 +188,6 @@ class Quantize(Stage):
         from core.compress.ranges import calibrate
 
         if self._own["equalize"]:
-            if self.keep:
-                raise UserError("Equalization rescales kernels, which would undo their clusters.")
             model, _ = equalize(model)
         quantized = quantize_aware(model, self.scheme, keep=self.keep)
         calibrate(quantized, samples)
@@ -206,7 +228,22 @@ def copied(model) -> keras.Model:
     return clone
 
 
-def _check_names(method: str, choices: Mapping[str, Any], known: Sequence[str]) -> None:
-    for name in choices:
+_KINDS = (
+    (bool, bool, "true or false"),
+    (int, int, "a whole number"),
+    (float, int | float, "a number"),
+    (Mapping, Mapping, "'name: value' entries"),
+)
+
+
+def _check_choices(method: str, choices: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Raise a `UserError` for an unknown choice, or one of another kind than its default."""
+    for name, value in choices.items():
         if name not in known:
             raise UserError(f"{method}: no such choice: '{name}'.{near_miss(name, known)}")
+        for kind, allowed, words in _KINDS:
+            if isinstance(known[name], kind):
+                fits = isinstance(value, allowed) and isinstance(value, bool) == (kind is bool)
+                if not fits:
+                    raise UserError(f"{method}: {name} is {value!r}; give {words}.")
+                break

@@ -175,22 +175,30 @@ def integer_network(
     """
     from core.compress.equalize import correct_biases, equalize
     from core.compress.integer import integer_form
-    from core.compress.quantize import is_quantized, quantize_aware
-    from core.compress.ranges import calibrate
-    from core.compress.scheme import Scheme
+    from core.compress.quantize import is_quantized
 
     notes: list[str] = []
     if not is_quantized(model):
         if rescale:
             model, pairs = equalize(model)
             notes.append(f"{len(pairs)} pairs of layers equalized")
-        model = quantize_aware(model, Scheme(observer="minmax"))
-        calibrate(model, calibration)
+        model = calibrated_network(model, calibration)
     folded, widened = integer_form(model)
     if correct_bias:
         corrected = correct_biases(folded, calibration)
         notes.append(f"biases of {len(corrected)} layers corrected")
     return folded, [*notes, *widened]
+
+
+def calibrated_network(model, calibration):
+    """Return a float network with fake quantizers, calibrated: post-training int8."""
+    from core.compress.quantize import quantize_aware
+    from core.compress.ranges import calibrate
+    from core.compress.scheme import Scheme
+
+    quantized = quantize_aware(model, Scheme(observer="minmax"))
+    calibrate(quantized, calibration)
+    return quantized
 
 
 def float_exceptions(run: RunFolder) -> bool:

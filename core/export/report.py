@@ -14,19 +14,20 @@ import os
 import platform
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.data.index import Index
+from core.data.index import Index, spread
 from core.engines import KerasEngine
 from core.errors import CheckFailed, UserError
 from core.evaluate import evaluate
 from core.export import benchmark, inspect
 from core.export.convert import PRECISIONS
-from core.export.exporting import deployable, spread
+from core.export.exporting import deployable
+from core.export.inspect import float_operators
 from core.export.metadata import extract
-from core.export.report_compression import collect_compression
+from core.export.report_compression import collect_compression, measure_noise
 from core.export.report_content import Content, FileFacts, KerasFacts, SamplePictures
 from core.export.report_page import page
 from core.export.report_pictures import drawable, sample_pictures
@@ -100,6 +101,7 @@ class _Report:
         labels = _labels(paths)
         files = [self._file(path, labels[path]) for path in paths]
         keras = None if self.keras is None else self._keras_facts(files)
+        self._measure_noise(paths)
         drawn = self._pictures({labels[path]: path for path in paths}, samples)
         weights = run.file("model.keras")
         date = datetime.date.fromtimestamp(weights.stat().st_mtime) if weights.is_file() else None
@@ -124,6 +126,16 @@ class _Report:
             compression=collect_compression(run, {labels[path]: path for path in paths}),
             problems=self.problems,
         )
+
+    def _measure_noise(self, paths: Sequence[Path]) -> None:
+        """Find out which layers rounding disturbs, where that is not known yet."""
+        for path in paths:
+            try:
+                if not float_operators(path):
+                    self.progress(f"measuring what rounding does to each layer of {path.name}")
+                    measure_noise(self.task, self.run, path)
+            except (UserError, CheckFailed) as error:
+                self._problem("compression", str(error))
 
     # --- data and network ----------------------------------------------------------------------
 

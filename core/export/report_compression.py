@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from core.compress.analysis import Change, KernelFacts
     from core.compress.noise import LayerNoise
     from core.run_folder import RunFolder
+    from core.task import Task
 
 KEY = "compression"
 WORST = 5  # layers named
+CALIBRATION, NOISE_SAMPLES = 200, 8
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,30 @@ def record_noise(
     layers = [{name: _finite(value) for name, value in asdict(layer).items()} for layer in noise]
     entry = {"sha256": sha256(path), "samples": samples, "layers": layers}
     run.add_metrics(KEY, {**known, "noise": {**known.get("noise", {}), path.name: entry}})
+
+
+def measure_noise(task: Task, run: RunFolder, path: Path) -> None:
+    """Measure the noise of an int8 file's layers and keep it, unless that was done before.
+
+    A file of a float run is quantized and calibrated again for it, as its export did.
+    """
+    from core.compress.noise import layer_noise
+    from core.compress.quantize import is_quantized
+    from core.export.exporting import calibrated_network, calibration_samples, deployable
+    from core.export.metadata import extract
+
+    known = run.metrics().get(KEY, {}).get("noise", {}).get(path.name, {})
+    document = extract(path)
+    if document.get("precision") != "int8" or known.get("sha256") == sha256(path):
+        return
+    if not run.config.data or document.get("calibrator") == "converter":
+        return
+    size = tuple(document["model_card"]["input_size"])
+    model, card = deployable(task, run, size)
+    inputs, _ = calibration_samples(task, card, run.config.data, run.config.format, CALIBRATION)
+    quantized = model if is_quantized(model) else calibrated_network(model, inputs)
+    samples = inputs[:: max(1, len(inputs) // NOISE_SAMPLES)][:NOISE_SAMPLES]
+    record_noise(run, path, layer_noise(quantized, samples), len(samples))
 
 
 def record_changes(run: RunFolder, changes: Iterable[Change]) -> None:

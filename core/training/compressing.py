@@ -6,16 +6,17 @@ in `stages/chain.json`, so that a chain that was killed goes on where it was.
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import json
+import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from core.compress.stages import stage_of
 from core.data.index import Index
-from core.errors import UserError
+from core.errors import CheckFailed, UserError, near_miss
 from core.files import claim_folder, write_json
 from core.run_folder import RunFolder
 from core.task import Task
@@ -27,6 +28,10 @@ EPOCHS, RATE_FACTOR = 10, 0.1
 # What does not carry over from the training of the source run.
 _FRESH = {"patience": None, "ema": None, "precision": "float32", "warmup_epochs": 0,
           "steps_per_epoch": None, "validate_every": 1}  # fmt: skip
+# What the source run has decided, or the chain decides.
+_DECIDED = ("app", "network", "variant", "input_size", "channels", "classes", "labels",
+            "initial_weights", "compress", "options")  # fmt: skip
+CHANGEABLE = tuple(f.name for f in fields(TrainConfig) if f.name not in _DECIDED)
 
 
 @dataclass(frozen=True)
@@ -37,11 +42,20 @@ class StagePlan:
         method: "prune", "cluster" or "quantize".
         folder: Where its run is written.
         config: Its training.
+        chain: What tells its run from an older one in the same folder.
     """
 
     method: str
     folder: Path
     config: TrainConfig
+    chain: str = ""
+
+    @property
+    def begun(self) -> bool:
+        """Whether the run folder of this stage exists."""
+        if not (self.folder / "config.yaml").is_file():
+            return False
+        return RunFolder(self.folder).record.get("chain") == self.chain
 
 
 def plan_chain(
@@ -61,12 +75,15 @@ def plan_chain(
         methods: Names of the stages in order.
         out: The run folder of the last stage.
         choices: Method → its choices (see `core.compress.stages`).
-        training: Changes to the fine-tuning, by `TrainConfig` field.
+        training: Changes to the fine-tuning, by `TrainConfig` field (those of `CHANGEABLE`), and
+            the task's own as "options".
 
     Raises:
         UserError: For methods, choices or a source that cannot be compressed so.
     """
-    out, choices, training = Path(out), choices or {}, dict(training or {})
+    out, choices = Path(out), choices or {}
+    if not methods:
+        raise UserError("Nothing to do: name a method, such as: --method quantize.")
     for name in choices:
         if name not in methods:
             raise UserError(f"Choices are given for '{name}', which is not in --method.")
@@ -74,19 +91,24 @@ def plan_chain(
         raise UserError(f"--method {','.join(methods)} names a method twice; name each once.")
     if not source.file("model.keras").is_file():
         raise UserError(f"{source.path}: holds no model.keras yet; finish the training first.")
-    if source.path.resolve() == out.resolve():
-        raise UserError(f"{out}: is the run to compress; choose another --out.")
-    base = _fine_tuning(task, source, training)
-    after = _methods_before(source)
-    plans, previous = [], source.path
+    base = _fine_tuning(task, source, training or {})
+    after, chain = _methods_before(source), uuid.uuid4().hex
+    plans, stages, previous = [], [], source.path
     for position, method in enumerate(methods, start=1):
         compress = {"method": method, "choices": dict(choices.get(method, {})), "after": after}
-        stage_of(compress)  # complains about wrong choices
-        last = position == len(methods)
-        folder = out if last else out / "stages" / f"{position}_{method}"
+        stages.append(stage_of(compress))  # complains about wrong choices
+        folder = out if position == len(methods) else out / "stages" / f"{position}_{method}"
+        if folder.resolve() == source.path.resolve():
+            raise UserError(f"{folder}: is the run to compress; choose another --out.")
         values = {**base, "initial_weights": str(previous), "compress": compress}
-        plans.append(StagePlan(method, folder, TrainConfig.from_dict(values)))
+        plans.append(StagePlan(method, folder, TrainConfig.from_dict(values), chain))
         previous, after = folder, [*after, method]
+    if len(stages) > 1:  # the first one complains as soon as it starts
+        from core.training.setup import deployed
+
+        model = deployed(task.network(source.config.network), source)
+        for stage in stages[1:]:
+            stage.check(model)
     return plans
 
 
@@ -113,16 +135,25 @@ def run_chain(
     """
     from core.training.fit import train
 
-    out = plans[-1].folder
+    out, runs = plans[-1].folder, []
     if not resume:
         claim_folder(out, overwrite=overwrite)
-        write_json(out / CHAIN, [_stored(plan) for plan in plans])
-    runs = []
-    for plan in plans:
-        announce(plan)
-        begun = resume and (plan.folder / "config.yaml").is_file()
-        choices = {"index": index, "resume": begun, "overwrite": not begun, "progress": progress}
-        runs.append(train(task, plan.config, plan.folder, **choices))
+    try:
+        if not resume:
+            stages = [_stored(plan, out) for plan in plans]
+            write_json(out / CHAIN, {"chain": plans[-1].chain, "stages": stages})
+        for plan in plans:
+            announce(plan)
+            going_on = resume and plan.begun
+            choices = {"resume": going_on, "overwrite": not going_on, "progress": progress}
+            record = {"chain": plan.chain}
+            runs.append(
+                train(task, plan.config, plan.folder, index=index, record=record, **choices)
+            )
+    except (UserError, CheckFailed):
+        if not any(plan.begun for plan in plans):
+            _remove_beginning(out)  # let the same command be given again
+        raise
     return runs
 
 
@@ -137,21 +168,34 @@ def started_chain(out: str | Path) -> list[StagePlan]:
         raise UserError(f"{out}: holds no compression to resume; start one without --resume.")
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        return [
+        plans = [
             StagePlan(
                 entry["method"],
                 Path(out) / entry["folder"],
                 TrainConfig.from_dict(entry["config"], source=str(path)),
+                stored["chain"],
             )
-            for entry in stored
+            for entry in stored["stages"]
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if not plans or plans[-1].folder != Path(out):
+            raise ValueError("no last stage")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError) as error:
         raise UserError(f"{path}: is damaged; compress again with --overwrite.") from error
+    return plans
 
 
-def _stored(plan: StagePlan) -> dict:
-    folder = "." if plan.folder.parent.name != "stages" else f"stages/{plan.folder.name}"
+def _stored(plan: StagePlan, out: Path) -> dict:
+    folder = plan.folder.relative_to(out).as_posix()
     return {"method": plan.method, "folder": folder, "config": plan.config.to_dict()}
+
+
+def _remove_beginning(out: Path) -> None:
+    """Delete the record of a chain that reached nothing, and the folders if they are empty."""
+    with contextlib.suppress(OSError):  # the error that ended the chain matters more
+        (out / CHAIN).unlink(missing_ok=True)
+    for empty in ((out / CHAIN).parent, out):
+        with contextlib.suppress(OSError):
+            empty.rmdir()
 
 
 def _methods_before(source: RunFolder) -> list[str]:
@@ -161,6 +205,9 @@ def _methods_before(source: RunFolder) -> list[str]:
 
 def _fine_tuning(task: Task, source: RunFolder, training: Mapping[str, Any]) -> dict[str, Any]:
     """Return the config of a fine-tuning: that of the source run, gentler, then the changes."""
+    for name in training:
+        if name not in (*CHANGEABLE, "options"):
+            raise UserError(f"Training: no such choice: '{name}'.{near_miss(name, CHANGEABLE)}")
     values = source.config.to_dict()
     if source.record.get("source") == "import":  # no recipe of its own: the domain's
         values = {**values, **dict(task.defaults)}
@@ -172,9 +219,15 @@ def _fine_tuning(task: Task, source: RunFolder, training: Mapping[str, Any]) -> 
         }
     values |= {**_FRESH, "input_size": list(source.card.input_size)}
     values |= {"channels": source.card.channels, "labels": list(source.card.labels)}
-    options = {**values.get("options", {}), **training.get("options", {})}
-    values |= {**training, "options": {**options, **task.compress_options}}
+    chosen = dict(training.get("options") or {})
+    for name, value in task.compress_options.items():
+        if chosen.get(name, value) != value:
+            raise UserError(
+                f"Option '{name}' is '{chosen[name]}', but a compressed network trains with "
+                f"'{value}'; leave it off."
+            )
+    options = {**values.get("options", {}), **chosen, **task.compress_options}
+    values |= {**training, "options": task.check_options(options)}
     if not values.get("data"):
         raise UserError(f"{source.path}: nothing to fine-tune on; pass --data PATH.")
-    known = {field.name for field in dataclasses.fields(TrainConfig)}
-    return {name: value for name, value in values.items() if name in known}
+    return values

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -58,6 +60,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
+    record: Mapping[str, Any] | None = None,
 ) -> RunFolder:
     """Train a network and return its run folder.
 
@@ -69,6 +72,7 @@ def train(
         resume: Go on where an earlier process stopped, or start if it did not get that far.
         overwrite: Whether an older run in `out` may be replaced.
         progress: Shows the training; None shows nothing.
+        record: Further entries for the config.yaml of a new run.
 
     Raises:
         UserError: For data, choices or folders the user can mend.
@@ -103,7 +107,7 @@ def train(
     state = TrainingState() if earlier is None else TrainingState.load(out)
     session = _Session(task, config, card, index, state, progress or Silent())
     try:
-        return session.run(out, earlier, fingerprint)
+        return session.run(out, earlier, fingerprint, record or {})
     finally:
         session.close()
 
@@ -148,11 +152,16 @@ class _Session:
             self.model, epochs=config.epochs, steps=self.data.step_count()
         )
 
-    def run(self, out: Path, earlier: RunFolder | None, fingerprint: str) -> RunFolder:
+    def run(
+        self, out: Path, earlier: RunFolder | None, fingerprint: str, record: Mapping[str, Any]
+    ) -> RunFolder:
         """Make or reopen the run folder and train to the end."""
         state = self.state
         remove_leftovers(out)
-        run = self._new_folder(out, fingerprint) if earlier is None else self._restore(earlier)
+        if earlier is None:
+            run = self._new_folder(out, fingerprint, record)
+        else:
+            run = self._restore(earlier)
         if state.is_finished(self.config):
             self.progress.note(f"{out}: is finished (epoch {state.epoch}); nothing to resume.")
             return run
@@ -204,7 +213,7 @@ class _Session:
             self.data.raise_failure()
             raise
 
-    def _new_folder(self, out: Path, fingerprint: str) -> RunFolder:
+    def _new_folder(self, out: Path, fingerprint: str, extra: Mapping[str, Any]) -> RunFolder:
         remove_old_run(out)
         data = {
             "root": str(self.index.root),
@@ -212,7 +221,8 @@ class _Session:
             "fingerprint": fingerprint,
             "splits": self.index.counts(),
         }
-        record = {"source": "compress" if self.config.compress else "train", "data": data}
+        source = "compress" if self.config.compress else "train"
+        record = {"source": source, "data": data, **extra}
         if self.not_copied:
             record["not_from_initial_weights"] = self.not_copied
         return RunFolder.create(out, self.config, self.card, overwrite=True, **record)
