@@ -98,6 +98,11 @@ class Prune(Stage):
             return PruningPlan(**choices)
         return PruningPlan.over(total_steps, **choices)
 
+    def check(self, model):
+        from core.compress.pruning import Pruner
+
+        Pruner(model, self.plan(100_000))
+
     def callbacks(self, model, *, epochs, steps):
         from core.compress.pruning import Pruner
 
