@@ -94,6 +94,11 @@ class LiteRTEngine:
         """Shape of the file's input, batch axis included."""
         return tuple(int(n) for n in self._inputs[0]["shape"])
 
+    @property
+    def output_indices(self) -> list[int]:
+        """Numbers of the file's output tensors, in the order of the results."""
+        return [int(detail["index"]) for detail in self._outputs]
+
     def __call__(self, batch: np.ndarray) -> list[np.ndarray]:
         batch = np.asarray(batch, np.float32)
         if batch.shape[1:] != self.input_shape[1:]:

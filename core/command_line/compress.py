@@ -141,7 +141,7 @@ def compress(
     if quick or _begun_on(plans, few):
         index = few
     say(
-        f"Defaults: data {first.data}, {first.epochs} epochs a method, batch {first.batch}, "
+        f"Defaults: data {first.data}, epochs {first.epochs} a method, batch {first.batch}, "
         f"learning rate {first.learning_rate:g}.",
         aside=json,
     )

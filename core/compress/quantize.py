@@ -103,7 +103,10 @@ class _Quantizing(Rewriter):
             self._emit_moving(call)
         elif exception is None and kind in AVERAGING:
             (value,), (tensor,) = call.outputs, self.copy(call)
-            self._put(value, tensor, self.shared.get(value) or self.codes[call.inputs[0]])
+            quantizer = self.shared.get(value) or self.codes[call.inputs[0]]
+            ties_up = kind not in ("AveragePooling1D", "AveragePooling2D")
+            self.tensors[value] = quantizer(tensor, ties_up=ties_up)
+            self.codes[value] = quantizer
         elif exception == "float":
             self._emit_computing(call)
         elif isinstance(operation, WEIGHTED):
@@ -274,7 +277,8 @@ class _Quantizing(Rewriter):
     def _emit_moving(self, call: Call) -> None:
         for value, tensor in zip(call.outputs, self.copy(call), strict=True):
             self.codes[value] = self.codes[call.inputs[0]]
-            if value in self.shared:
+            shared = self.shared.get(value)
+            if shared is not None and shared is not self.codes[value]:
                 self._quantized(value, tensor, call.operation.name)
 
     def _pairwise(self, call: Call) -> bool:
@@ -363,8 +367,10 @@ class _Quantizing(Rewriter):
         ]
         group = {id(call): id(call) for call in calls}
         met: dict[int, int] = {}
+        makers = {v: call for call in self.graph.calls for v in call.outputs}
+        values = {id(call): self._with_sources(call, makers) for call in calls}
         for call in calls:
-            for value in (*call.inputs, *call.outputs):
+            for value in values[id(call)]:
                 if value in met:
                     old, new = group[id(call)], group[met[value]]
                     group = {key: new if g == old else g for key, g in group.items()}
@@ -374,7 +380,25 @@ class _Quantizing(Rewriter):
             key = group[id(call)]
             if key not in quantizers:
                 quantizers[key] = self._quantizer(call.operation.name)
-            self.shared.update(dict.fromkeys((*call.inputs, *call.outputs), quantizers[key]))
+            self.shared.update(dict.fromkeys(values[id(call)], quantizers[key]))
+
+    def _with_sources(self, call: Call, makers: dict[int, Call]) -> list[int]:
+        """Return the values a joining operator binds, and what those were moved from.
+
+        Otherwise a maximum or a pooling before a concatenation would first be converted to the
+        common scale, an operator of its own that XNNPACK computes with eight bits.
+        """
+        found, pending = [], [*call.inputs, *call.outputs]
+        while pending:
+            value = pending.pop()
+            if value in found:
+                continue
+            found.append(value)
+            maker = makers.get(value)
+            moves = maker is not None and type(maker.operation).__name__ in MOVING
+            if moves and self.scheme.exception(maker.operation) is None:
+                pending += maker.inputs[:1]
+        return found
 
 
 def _check_exceptions(graph: Graph, scheme: Scheme) -> None:

@@ -21,6 +21,8 @@ FIXED_RANGES = {
 }
 # Percentiles of a batch are taken from so many of its values, evenly chosen.
 PERCENTILE_VALUES = 4096
+TIE = 1e-3  # of a step, far above the noise of float32 and far below a step
+_EXPORTING: list[bool] = []
 
 
 @keras.saving.register_keras_serializable("gossamer")
@@ -89,7 +91,12 @@ class ActivationQuantizer(keras.layers.Layer):
         """Keep the range as it is through further training."""
         self.frozen.assign(1.0)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None, ties_up=False):
+        """Round; with `ties_up` what lies half-way between two codes always goes up.
+
+        Bilinear resizing by a whole factor makes many such values, which float arithmetic leaves
+        to chance and XNNPACK rounds up; a file needs nothing for it.
+        """
         if not self.active:
             return inputs
         low, high = tf.convert_to_tensor(self.minimum), tf.convert_to_tensor(self.maximum)
@@ -97,6 +104,8 @@ class ActivationQuantizer(keras.layers.Layer):
             low, high = self._observe(inputs, low, high)
             self.minimum.assign(low)
             self.maximum.assign(high)
+        if ties_up and not _EXPORTING:
+            inputs = inputs + (high - low) * (TIE / 2**self.bits)
         return tf.quantization.fake_quant_with_min_max_vars(
             inputs, low, high, num_bits=self.bits, narrow_range=self.symmetric
         )
@@ -150,6 +159,16 @@ def percentile_range(values: np.ndarray, percentile: float) -> tuple[float, floa
     last = len(ordered) - 1
     share = percentile / 100.0
     return float(ordered[round(last * (1.0 - share))]), float(ordered[round(last * share)])
+
+
+@contextlib.contextmanager
+def exporting() -> Iterator[None]:
+    """Leave out of graphs traced within the block what only simulates a file's kernels."""
+    _EXPORTING.append(True)
+    try:
+        yield
+    finally:
+        _EXPORTING.pop()
 
 
 @contextlib.contextmanager

@@ -126,6 +126,8 @@ def freeze(model, input_shape: Sequence[int] | None = None):
         convert_variables_to_constants_v2,
     )
 
+    from core.compress.quantizers import exporting
+
     shape = tuple(input_shape or model.inputs[0].shape[1:])
     if any(side is None for side in shape):
         raise ValueError(f"`input_shape` must be given for a model with open sizes {shape}.")
@@ -134,7 +136,8 @@ def freeze(model, input_shape: Sequence[int] | None = None):
     def forward(image):
         return keras.tree.flatten(model(image, training=False))
 
-    return convert_variables_to_constants_v2(forward.get_concrete_function())
+    with exporting():
+        return convert_variables_to_constants_v2(forward.get_concrete_function())
 
 
 def _reason(error: Exception) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 
 from core.errors import CheckFailed
 from core.export.graph import Operator, Tensor, label, operators, read_bytes
@@ -23,6 +24,7 @@ __all__ = [
     "is_int8",
     "mac_count",
     "operators",
+    "output_steps",
     "requantisation",
     "xnnpack_share",
 ]
@@ -54,6 +56,26 @@ def is_int8(source: Source) -> bool:
     """Return whether the operators that multiply (convolutions, dense, matmul) all run in int8."""
     heavy = [operator for operator in operators(source) if operator.name in _MACS]
     return bool(heavy) and all(o.outputs[0].dtype in ("int8", "uint8") for o in heavy)
+
+
+def output_steps(source: Source, outputs: Sequence[int]) -> list[float | None]:
+    """Return the distance of neighbouring values of each output of an int8 file.
+
+    Args:
+        source: The file.
+        outputs: The tensors' numbers, as the interpreter's output details give them.
+
+    Returns:
+        A scale per output; None where it is not computed in integers.
+    """
+    found: dict[int, float] = {}
+    for operator in operators(source):
+        for tensor in operator.outputs:
+            if tensor.scales:
+                found[tensor.index] = tensor.scales[0]
+        if operator.name == "DEQUANTIZE" and operator.inputs[0].scales:
+            found[operator.outputs[0].index] = operator.inputs[0].scales[0]
+    return [found.get(index) for index in outputs]
 
 
 def mac_count(source: Source) -> int:

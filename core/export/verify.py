@@ -24,6 +24,7 @@ from core.export.inspect import (
     float_operators,
     foreign_operators,
     operators,
+    output_steps,
     requantisation,
     xnnpack_share,
 )
@@ -143,7 +144,7 @@ def verify(
         model, _ = deployable(task, run, card.input_size)
         model = computed_network(model, result.precision)
         engines = {"keras": KerasEngine(model, card), **engines}
-        _compare_outputs(result, task, engines, index)
+        _compare_outputs(result, task, path, engines, index)
     else:
         result.notes.append("no run folder found: not compared with Keras; pass --run")
     _compare_metrics(result, task, engines, index, advance)
@@ -222,7 +223,7 @@ def _load(result: Verification, path: Path, card: ModelCard) -> dict[str, Engine
     return engines
 
 
-def _compare_outputs(result: Verification, task: Task, engines, index) -> None:
+def _compare_outputs(result: Verification, task: Task, path: Path, engines, index) -> None:
     chosen = spread(index, OUTPUT_SAMPLES).samples
     card = engines["keras"].card
     inputs = np.stack([task.prepare(sample, card)[0] for sample in chosen])
@@ -244,6 +245,13 @@ def _compare_outputs(result: Verification, task: Task, engines, index) -> None:
             result.add(
                 f"output error, {name}", f"{error:.3g} of the largest; {decibels:.1f} dB SNR"
             )
+            steps = output_steps(path, engines[key].output_indices)
+            if None not in steps:
+                within = [
+                    np.mean(np.abs(a - b) <= 1.01 * step)
+                    for a, b, step in zip(reference, outputs, steps, strict=True)
+                ]
+                result.add(f"outputs within a step, {name}", f"{min(within):.2%}")
 
 
 def _compare_metrics(result: Verification, task: Task, engines, index, advance) -> None:

@@ -14,6 +14,7 @@ from quantization_zoo import (
     grouped,
     inputs,
     leaky_and_tanh,
+    mean_and_max,
     outputs_of,
     sigmoids_concatenated,
     squares_and_differences,
@@ -29,7 +30,7 @@ from core.compress.scheme import OBSERVERS, Scheme
 from core.engines import LiteRTEngine, output_error, signal_to_noise
 from core.errors import UserError
 from core.export.convert import to_tflite
-from core.export.inspect import float_operators, operators, requantisation
+from core.export.inspect import float_operators, operators, output_steps, requantisation
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -46,10 +47,12 @@ def test_without_rounding_nothing_changes(network):
 
 
 # Kernels round now and then to the neighbouring step (ties; LEAKY_RELU's factor has eight bits;
-# a sigmoid in a concatenation is rounded twice), and what follows multiplies that. These networks
+# a sigmoid in a concatenation is rounded twice; means in their input's own scale are often
+# half-way between two codes), and what follows multiplies that. These networks
 # are made to show it; share of outputs within a step in the default delegate.
 AMPLIFYING = {
     leaky_and_tanh: 0.97,
+    mean_and_max: 0.99,
     sigmoids_concatenated: 0.99,
     squares_and_differences: 0.99,
     transformer_block: 0.98,
@@ -70,20 +73,14 @@ def test_int8_file_computes_the_simulation(network):
     assert [operator.name for operator in float_operators(content)] == []
     assert [str(entry) for entry in requantisation(content) if entry.fatal] == []
     simulated = outputs_of(folded, inputs())
-    assert output_error(simulated, outputs_of(quantized, inputs())) < 0.02
+    # Rounded biases and parted ties move single values by a step of some layer.
+    assert output_error(simulated, outputs_of(quantized, inputs())) < 0.03
     for delegate in (True, False):
         engine = LiteRTEngine(content, CARD, delegate=delegate)
-        for expected, got, step in zip(simulated, engine(inputs()), steps_of(content), strict=True):
+        steps = output_steps(content, engine.output_indices)
+        for expected, got, step in zip(simulated, engine(inputs()), steps, strict=True):
             within = (np.abs(expected - got) <= 1.01 * step).mean()
             assert within >= (AMPLIFYING.get(network, 0.999) if delegate else REFERENCE), delegate
-
-
-def steps_of(content: bytes) -> list[float]:
-    """Return the scale of each output's integer tensor, in the order of the outputs."""
-    integer = [o for o in operators(content) if o.name == "DEQUANTIZE"]
-    by_output = {o.outputs[0].index: o.inputs[0].scales[0] for o in integer}
-    engine = LiteRTEngine(content, CARD)
-    return [by_output[detail["index"]] for detail in engine._outputs]
 
 
 def test_kernels_have_a_scale_per_output_channel():
