@@ -65,7 +65,7 @@ def main() -> None:
             start = time.perf_counter()
             seen = sum(int(images.shape[0]) for images, _ in data.dataset())
             rates.append(seen / (time.perf_counter() - start))
-        model = build_trained(TASK, network, card, config)
+        _, model = build_trained(TASK, network, card, config)
         compile_model(model, TASK, config)
         images, masks = next(iter(data.dataset()))
         model.train_on_batch(images, masks)

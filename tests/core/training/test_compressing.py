@@ -30,24 +30,23 @@ class Killed(BaseException):
 
 
 class KilledAt(Recorder):
-    """Kills the process after an epoch, or in a step, of the n-th stage (from 1)."""
+    """Kills the process after an epoch, or in a step, of a method's training."""
 
-    def __init__(self, stage: int, *, epoch: int = 0, step: int = 0):
+    def __init__(self, method: str, *, epoch: int = 0, step: int = 0):
         super().__init__()
-        self.stages, self._stage, self._epoch, self._step = 0, stage, epoch, step
+        self._moment, self._epoch = (method, step), epoch
+        self._method, self._steps = "", 0
 
-    def start(self, *args, **kwargs):
-        super().start(*args, **kwargs)
-        self.stages += 1
-        self._steps = 0
+    def announce(self, plan):
+        self._method, self._steps = plan.method, 0
 
     def step(self, epoch, done_samples, logs):
         self._steps += 1
-        if self.stages == self._stage and self._steps == self._step:
+        if (self._method, self._steps) == self._moment:
             raise Killed
 
     def epoch(self, epoch, row, timing):
-        if self.stages == self._stage and epoch == self._epoch:
+        if (self._method, epoch) == (self._moment[0], self._epoch):
             raise Killed
 
 
@@ -72,13 +71,18 @@ def planned(source, out, methods=METHODS, choices=None, **training):
     return plan_chain(ToyTask(), source, methods, out, choices=choices, training=training)
 
 
-def compress(source, toy_data, out, methods=METHODS, *, overwrite=False, progress=None, **training):
+def compress(source, toy_data, out, methods=METHODS, *, overwrite=False, killer=None, **training):
     plans = planned(source, out, methods, **training)
-    return run_chain(ToyTask(), plans, index=toy_data, overwrite=overwrite, progress=progress)
+    return run_chain(ToyTask(), plans, index=toy_data, overwrite=overwrite, **told(killer))
 
 
-def resume(toy_data, out, **options) -> list[RunFolder]:
-    return run_chain(ToyTask(), started_chain(out), index=toy_data, resume=True, **options)
+def resume(toy_data, out, *, killer=None) -> list[RunFolder]:
+    plans = started_chain(out)
+    return run_chain(ToyTask(), plans, index=toy_data, resume=True, **told(killer))
+
+
+def told(killer) -> dict:
+    return {} if killer is None else {"progress": killer, "announce": killer.announce}
 
 
 def results(out: Path) -> dict:
@@ -269,10 +273,10 @@ def test_runs_of_an_older_chain_are_not_taken_for_resumed_ones(stage, source, to
     """The same command is given again, with --overwrite, and killed: nothing old is finished."""
     out, methods = tmp_path / "run", ("prune", "quantize")
     old = compress(source, toy_data, out, methods, epochs=1)
+    expected = [result_of(run) for run in old]
     for run in old:
         run.file("model.keras").write_bytes(b"old")
         run.file("history.csv").unlink()
-    plans = planned(source, out, methods, epochs=1)
     calls = []
 
     def announce(plan):
@@ -280,32 +284,38 @@ def test_runs_of_an_older_chain_are_not_taken_for_resumed_ones(stage, source, to
         if len(calls) == stage:
             raise Killed
 
+    plans = planned(source, out, methods, epochs=1)
     with pytest.raises(Killed):
         run_chain(ToyTask(), plans, index=toy_data, overwrite=True, announce=announce)
-    again = compress(source, toy_data, tmp_path / "again", methods, epochs=1)
-    runs = resume(toy_data, out)
-    assert [result_of(run) for run in runs] == [result_of(run) for run in again]
+    assert [plan.begun for plan in plans] == [stage == 2, False]
+    assert [result_of(run) for run in resume(toy_data, out)] == expected
 
 
 # --- killed and resumed -----------------------------------------------------------------------
 
-MOMENTS = [
-    pytest.param({"stage": 1, "step": 2}, id="prune, before anything was written"),
-    pytest.param({"stage": 1, "epoch": 1}, id="prune, not sparse yet"),
-    pytest.param({"stage": 2, "epoch": 2}, id="cluster, between two epochs"),
-    pytest.param({"stage": 2, "step": 8}, id="cluster, in the last epoch"),
-    pytest.param({"stage": 3, "step": 3}, id="quantize, in the first epoch"),
-    pytest.param({"stage": 3, "epoch": 2}, id="quantize, statistics and ranges frozen"),
-    pytest.param({"stage": 3, "epoch": 3}, id="quantize, after the last epoch"),
-]
+# Before anything is written, before the network is sparse, between two epochs, within one, with
+# statistics and ranges frozen, after the last.
+WALKS = {
+    "often": [("prune", "step", 2), ("prune", "epoch", 1), ("cluster", "epoch", 2),
+              ("quantize", "step", 3), ("quantize", "epoch", 2)],
+    "late": [("prune", "epoch", 3), ("cluster", "step", 2), ("cluster", "step", 5),
+             ("quantize", "epoch", 1), ("quantize", "epoch", 3)],
+}  # fmt: skip
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_chain_ends_as_one_that_was_not(moment, whole, source, toy_data, tmp_path):
+@pytest.mark.parametrize("walk", WALKS)
+def test_a_chain_killed_again_and_again_ends_as_one_that_was_not(
+    walk, whole, source, toy_data, tmp_path
+):
     out = tmp_path / "small"
-    with pytest.raises(Killed):
-        compress(source, toy_data, out, progress=KilledAt(**moment))
+    for position, (method, kind, number) in enumerate(WALKS[walk]):
+        killer = KilledAt(method, **{kind: number})
+        with pytest.raises(Killed):
+            if position:
+                resume(toy_data, out, killer=killer)
+            else:
+                compress(source, toy_data, out, killer=killer)
     runs = resume(toy_data, out)
     assert [run.path for run in runs] == [plan.folder for plan in started_chain(out)]
     assert results(out) == results(whole)
@@ -339,8 +349,8 @@ def test_killed_around_a_file_of_a_stage(write, source, toy_data, tmp_path, monk
 
 @pytest.mark.slow
 def test_a_finished_chain_says_so(whole, toy_data, tmp_path):
-    before, seen = results(whole), Recorder()
-    resume(toy_data, whole, progress=seen)
+    before, seen = results(whole), KilledAt("prune", step=1)
+    resume(toy_data, whole, killer=seen)
     assert [note.partition(": ")[2] for note in seen.notes] == [
         "is finished (epoch 3); nothing to resume."
     ] * 3
@@ -351,7 +361,7 @@ def test_a_finished_chain_says_so(whole, toy_data, tmp_path):
 def test_a_source_that_is_gone_is_named(source, toy_data, tmp_path):
     copy = RunFolder(shutil.copytree(source.path, tmp_path / "source"))
     with pytest.raises(Killed):
-        compress(copy, toy_data, tmp_path / "run", ("prune",), progress=KilledAt(1, epoch=1))
+        compress(copy, toy_data, tmp_path / "run", ("prune",), killer=KilledAt("prune", epoch=1))
     shutil.rmtree(copy.path)
     with pytest.raises(UserError, match=r"source: is not a run folder \(does not exist\)"):
         resume(toy_data, tmp_path / "run")
