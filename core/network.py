@@ -43,3 +43,9 @@ class Network:
         if variant not in self.variants:
             raise UserError(f"No such variant: '{variant}'.{near_miss(variant, self.variants)}")
         return variant
+
+    def published(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a checkpoint's arrays by the published names, wrappers' prefixes taken off."""
+        from core.checkpoints.state import plain_names
+
+        return plain_names(state, self.ignored)

@@ -98,8 +98,10 @@ class RunFolder:
         """
         import keras
 
+        import core.layers
+
         if self.config.compress:
-            import core.compress.quantize  # noqa: F401  (Keras must know the layers it saves)
+            import core.compress.quantize  # noqa: F401
 
         path = self.path / "model.keras"
         if not path.is_file():

@@ -119,7 +119,7 @@ class Task(abc.ABC):
     def read(self, path: str, format: str = "auto") -> Index:
         """Return the index of a data set; "sample" names the built-in sample data."""
         if str(path) == "sample":
-            return read_with(self.readers, self.sample_data, "auto")
+            return read_with(self.readers, self.sample_data, format)
         return read_with(self.readers, Path(path), format)
 
     def files(self, inputs: Iterable[Path]) -> list[Sample]:

@@ -14,7 +14,7 @@ People save a bare state dict, a state dict beside an optimiser, or the whole mo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from core.checkpoints.pickled_values import Leaf, Malformed, StandIn
@@ -145,21 +145,31 @@ def _readable(value: Any) -> bool:
     return isinstance(value, Leaf) and value.nbytes is not None
 
 
-def plain_names(state: Mapping[str, T]) -> dict[str, T]:
+def plain_names(state: Mapping[str, T], ignored: Iterable[str] = ()) -> dict[str, T]:
     """Return the state without the prefixes that wrappers put before the published names.
 
     `_orig_mod.` (torch.compile) goes wherever it stands; `module.` (DataParallel, averaged models),
     `model.` and `backbone.` only where all entries carry it. The counter `n_averaged` of
     an averaged model goes with its `module.`.
+
+    Args:
+        state: Anything by name.
+        ignored: Regular expressions of entries that are no parameters: they have no say in it,
+            because tools leave some beside the wrapper (`total_ops` beside `module.total_ops`).
     """
     names = {re.sub(r"(^|\.)_orig_mod\.", r"\1", name): name for name in state}
     if len(names) != len(state):
         return dict(state)
+    skipped = re.compile("|".join(f"(?:{pattern})" for pattern in ("n_averaged", *ignored)))
     while names:
-        weights = {name: origin for name, origin in names.items() if name != "n_averaged"}
+        weights = [name for name in names if not skipped.fullmatch(name)]
         for prefix in ("module.", "model.", "backbone."):
             if weights and all(name.startswith(prefix) for name in weights):
-                names = {name.removeprefix(prefix): origin for name, origin in weights.items()}
+                kept = {name: origin for name, origin in names.items() if name != "n_averaged"}
+                bare = {name.removeprefix(prefix): origin for name, origin in kept.items()}
+                if len(bare) < len(kept):  # an ignored entry stands with and without the prefix
+                    bare = {n.removeprefix(prefix): kept[n] for n in kept if n.startswith(prefix)}
+                names = bare
                 break
         else:
             break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -133,7 +134,7 @@ def train(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Any other choice by name, such as weight_decay=0.05 or options.loss=dice.",
+            help="Any other choice by name, such as weight_decay=0.05 or options.loss=ce_dice.",
             rich_help_panel=_TRAINING,
         ),
     ] = None,
@@ -249,7 +250,7 @@ def train(
         where = f"epoch {int(best['epoch'])} of {len(rows)}"
         say(f"Best: {task.headline} {value:.4f} on the validation samples, {where}.")
     say(f"Saved: {run.path}")
-    _say_next(program, run.path, chosen.data)
+    _say_next(program, run.path, chosen.data, chosen.format)
 
 
 def import_(
@@ -283,7 +284,7 @@ def import_(
     from core.files import claim_folder, sha256
     from core.run_folder import RunFolder
     from core.training.config import TrainConfig
-    from core.training.state import remove_beginning, remove_old_run
+    from core.training.state import bring_back, forget_earlier, remove_beginning, set_aside
 
     task, program = task_of(ctx), program_name(ctx)
     chosen_size, names = opt.parse_size(input_size), opt.parse_names(labels)
@@ -297,6 +298,7 @@ def import_(
     from core.training.setup import training_card
 
     entry = task.network(network)
+    state = entry.published(state)
     guessed = dict(task.infer_arguments(network, state))
     variant = entry.check_variant(variant or guessed.get("variant"))
     card = entry.card(variant)
@@ -337,21 +339,23 @@ def import_(
         kind: len(getattr(found, kind))
         for kind in ("matched", "missing", "unexpected", "mismatched", "ignored")
     }
-    if overwrite:
-        remove_old_run(out)
-    run = RunFolder.create(
-        out,
-        config,
-        card,
-        overwrite=overwrite,
-        source="import",
-        checkpoint={"file": checkpoint.name, "sha256": sha256(checkpoint), **counts},
-    )
     try:
+        if overwrite:
+            set_aside(out)
+        run = RunFolder.create(
+            out,
+            config,
+            card,
+            overwrite=overwrite,
+            source="import",
+            checkpoint={"file": checkpoint.name, "sha256": sha256(checkpoint), **counts},
+        )
         run.save_model(model)
     except UserError:
         remove_beginning(out)  # a run without weights would only be in the way
+        bring_back(out)
         raise
+    forget_earlier(out)
     if json:
         shown = dataclasses.asdict(found)
         show_json(
@@ -381,7 +385,9 @@ def _trained_on(run: RunFolder, index: Index) -> bool:
     return run.record.get("data", {}).get("fingerprint") == index.fingerprint()
 
 
-def _say_next(program: str, run: Path, data: str) -> None:
-    shown = data or "PATH"
+def _say_next(program: str, run: Path, data: str, format: str = "auto") -> None:
+    shown = shlex.quote(data) if data else "PATH"
+    shown += "" if format == "auto" else f" --format {format}"
+    run = shlex.quote(str(run))
     say(f"Next: {program} evaluate {run} --data {shown}")
     say(f"      {program} export {run} --precision int8 --data {shown}")

@@ -293,11 +293,12 @@ def _row_centroids(row: np.ndarray, plan: ClusterPlan) -> np.ndarray:
 
 
 def _clustered_per_channel(kernel: np.ndarray, values: int) -> bool:
-    """Whether the channels have nearly equally many values, repeated ones, mostly their own."""
+    """Whether the channels have nearly equally many values, repeated ones, all their own but 0."""
     rows = _rows(kernel, True)
     counts = [np.unique(row).size for row in rows]
     alike = max(counts) - min(counts) <= 1 and max(counts) < rows.shape[1]
-    return alike and 2 * values > sum(counts)
+    shared = int(np.sum([(row == 0).any() for row in rows])) - 1
+    return alike and values + max(shared, 0) >= sum(counts)
 
 
 def _padded(centroids: np.ndarray, k: int) -> np.ndarray:

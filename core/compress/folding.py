@@ -81,3 +81,30 @@ def constant_operand(call) -> tuple[np.ndarray, np.ndarray]:
     if not first:
         raise UserError(f"{name} ({kind}): divides by a tensor, which has no integer form.")
     return 1 / value, np.float32(0)
+
+
+def positive_factors(model):
+    """Turn negative factors of batch normalisations into the kernels before them, in place.
+
+    A clustered kernel whose channels have factors of both signs would hold twice its values once
+    they are folded. The outputs stay the same. Returns the model.
+    """
+    from core.compress.graph import graph_of
+
+    graph = graph_of(model)
+    for call in graph.calls:
+        layer, user = call.operation, graph.sole_user(call.outputs[0])
+        if type(layer).__name__ not in ("Conv2D", "GroupedConv2D", "Conv1D", "Dense"):
+            continue
+        norm = None if user is None else user.operation
+        folds = isinstance(norm, keras.layers.BatchNormalization) and norm.scale
+        linear = keras.activations.serialize(layer.activation) == "linear"
+        if not (folds and linear) or graph.uses[id(layer)] != 1 or graph.uses[id(norm)] != 1:
+            continue
+        sign = np.where(keras.ops.convert_to_numpy(norm.gamma) < 0, -1.0, 1.0).astype(np.float32)
+        layer.kernel.assign(layer.kernel * sign)
+        if layer.use_bias:
+            layer.bias.assign(layer.bias * sign)
+        norm.gamma.assign(norm.gamma * sign)
+        norm.moving_mean.assign(norm.moving_mean * sign)
+    return model

@@ -137,7 +137,7 @@ class _Quantizing(Rewriter):
                 f"{layer.name} ({type(layer).__name__}): its activation '{function}' has no known "
                 f"integer form; leave the layer in float (exceptions={{'{layer.name}': 'float'}})."
             )
-        if function == "linear" and self.graph.uses[id(layer)] == 1 and self._norm_folds(layer):
+        if function == "linear" and self.graph.uses[id(layer)] == 1 and self._norm_folds(call):
             follower = self.follower(end, keras.layers.BatchNormalization)
             if follower is not None:
                 norm, end = follower.operation, follower.outputs[0]
@@ -155,10 +155,20 @@ class _Quantizing(Rewriter):
             activated = keras.layers.Activation(own, name=self.name(f"{layer.name}.{own}"))
             self._quantized(end, activated(self.tensors[end]), activated.name, own)
 
-    def _norm_folds(self, layer) -> bool:
-        """Whether a normalisation may go into a layer; one scale for all would break clusters."""
-        per_tensor = keras.layers.Dense | keras.layers.Conv2DTranspose
-        return not ("clusters" in self.keep and isinstance(layer, per_tensor))
+    def _norm_folds(self, call: Call) -> bool:
+        """Whether the normalisation behind a layer may go into its kernel.
+
+        Of a clustered kernel equal weights must keep equal codes: one scale over a folded kernel
+        would part them, and so would a negative factor, which turns the signs of a channel's codes.
+        """
+        layer, follower = call.operation, self.graph.sole_user(call.outputs[0])
+        if "clusters" not in self.keep or isinstance(layer, keras.layers.DepthwiseConv2D):
+            return True
+        if isinstance(layer, keras.layers.Dense | keras.layers.Conv2DTranspose):
+            return False
+        norm = None if follower is None else follower.operation
+        scaled = isinstance(norm, keras.layers.BatchNormalization) and norm.scale
+        return not scaled or float(np.min(norm.gamma)) >= 0
 
     def _weighted_twin(self, layer, norm, x):
         """Return the quantized twin of a layer (after the depthwise part, of a grouped one)."""

@@ -22,6 +22,8 @@ from core.compress.clusters import KernelClusters, recovered_centroids
 
 # A channel whose weights all vanish still needs a scale; relative to the layer's largest weight.
 SMALLEST_CHANNEL = 1e-6
+# The converter widens ranges below 1e-6 by itself, which would undo what is chosen here.
+NARROWEST = 1e-5
 # What one range covers: an output channel of the kernel, the whole kernel, or the whole kernel
 # with the batch normalisation (if there is one) folded in.
 GRANULARITIES = ("channel", "tensor", "folded")
@@ -121,11 +123,6 @@ class QuantizedKernel:
                 self.gamma.assign(norm.gamma)
             if self.beta is not None:
                 self.beta.assign(norm.beta)
-            if self.clusters is not None and self.gamma is not None:
-                sign = np.where(keras.ops.convert_to_numpy(self.gamma) < 0, -1.0, 1.0)
-                kernel = np.asarray(self._scaled(kernel, sign.astype(np.float32)))
-                self.gamma.assign(self.gamma * sign)
-                self.moving_mean.assign(self.moving_mean * sign)
         elif bias is not None:
             self.bias.assign(bias)
         self._own_kernel().assign(kernel)

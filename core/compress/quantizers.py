@@ -137,7 +137,7 @@ class ActivationQuantizer(keras.layers.Layer):
         last = tf.cast(tf.size(ordered) - 1, tf.float32)
         high = tf.cast(tf.round(last * self.percentile / 100.0), tf.int32)
         low = tf.cast(tf.round(last * (1.0 - self.percentile / 100.0)), tf.int32)
-        return ordered[low], ordered[high]
+        return tf.reshape(ordered[low], ()), tf.reshape(ordered[high], ())  # else of no known rank
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from core.compress.graph import graph_of
-from core.compress.quantized_layers import QuantizedKernel
+from core.compress.quantized_layers import NARROWEST, QuantizedKernel
 from core.compress.quantizers import ActivationQuantizer, percentile_range, rounding_off
 from core.errors import UserError
 
@@ -25,8 +25,6 @@ LIMITS = {
     "multiply": (2.0**-16 * 2, 2.0**8 / 2),
 }
 PAIRS = {"Add": "add", "Subtract": "add", "Multiply": "multiply"}
-# The converter widens ranges below 1e-6 by itself, which would undo what is balanced here.
-NARROWEST = 1e-5
 
 
 @dataclass(frozen=True)

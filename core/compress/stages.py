@@ -141,8 +141,12 @@ class Cluster(Stage):
 
     def prepare(self, model, samples):
         from core.compress.clustering import cluster_aware
+        from core.compress.folding import positive_factors
 
-        return cluster_aware(model, self.plan)
+        return cluster_aware(positive_factors(copied(model)), self.plan)
+
+    def callbacks(self, model, *, epochs, steps):
+        return [KeepZeros(model)] if self.plan.preserve_sparsity else []
 
     def finish(self, model):
         from core.compress.clustering import strip
@@ -201,10 +205,39 @@ class Quantize(Stage):
     def callbacks(self, model, *, epochs, steps):
         from core.compress.freezing import FreezeNorms, FreezeRanges
 
-        return [
+        frozen = [
             FreezeNorms(round(epochs * self._own["freeze_norms"])),
             FreezeRanges(round(epochs * self._own["freeze_ranges"])),
         ]
+        return [*frozen, KeepZeros(model)] if "zeros" in self.keep else frozen
+
+
+class KeepZeros(keras.callbacks.Callback):
+    """Holds the zeros of pruning in kernels that a later stage leaves as they are.
+
+    Those it changes hold their zeros themselves; others are too small to be clustered, or stay in
+    float.
+
+    Args:
+        model: The network that a stage prepared, not trained yet.
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        from core.compress.clustering import ClusteredKernel
+        from core.compress.pruning import prunable_kernels, zeros_kept
+        from core.compress.quantized_layers import QuantizedKernel
+
+        masks = [
+            (variable, zeros_kept(variable))
+            for layer, variable in prunable_kernels(model)
+            if not isinstance(layer, ClusteredKernel | QuantizedKernel)
+        ]
+        self._masks = [(variable, mask) for variable, mask in masks if not mask.all()]
+
+    def on_train_batch_end(self, batch, logs=None):
+        for variable, mask in self._masks:
+            variable.assign(variable * mask)
 
 
 STAGES = {stage.method: stage for stage in (Prune, Cluster, Quantize)}

@@ -138,7 +138,7 @@ def deployable(
         UserError: When the size does not fit the architecture or the run has no weights.
     """
     network = task.network(run.config.network)
-    card = run.card
+    model, card = run.load_model(), run.card
     size = tuple(input_size or card.input_size)
     card.check_size(size)
     if run.config.compress and size != tuple(card.input_size):
@@ -149,7 +149,6 @@ def deployable(
         )
     card = card.replace(input_size=size)
     shape = (*size, card.channels)
-    model = run.load_model()
     if run.config.compress:
         return model, card
     if tuple(model.inputs[0].shape[1:]) != shape:

@@ -126,6 +126,7 @@ def _check_graph(model, graph) -> None:
 
 def _check_tensor(model, tensor) -> None:
     name = text(tensor.name)
+    _require("\ufffd" not in name, f"tensor '{name}' has a name that is not text")
     _require(tensor.buffer < len(model.buffers), f"tensor '{name}' names a missing buffer")
     kind = names("TensorType").get(tensor.type)
     _require(kind, f"tensor '{name}' has the unknown type {tensor.type}")
@@ -154,8 +155,9 @@ def _check_quantisation(tensor, name: str, kind: str, shape: list[int], constant
     scales, zeros = values(quantization.scale), values(quantization.zeroPoint)
     if quantization.detailsType == 0:
         _require(len(zeros) == len(scales), f"tensor '{name}' has scales without zero points")
-    # A channel of weights may be all zeros with scale 0; an activation's scale must be normal.
-    lowest = 0.0 if constant else _SMALLEST
+    # A channel of weights may be all zeros with scale 0, and so may what the converter calibrated
+    # to 16 bits (dead units); an 8-bit activation's scale must be normal.
+    lowest = 0.0 if constant or kind == "INT16" else _SMALLEST
     _require(
         all(math.isfinite(scale) and scale >= lowest for scale in scales),
         f"tensor '{name}' has a scale that is not a positive number",

@@ -21,7 +21,7 @@ from core.training.config import TrainConfig
 from core.training.optimizers import WeightAverage
 from core.training.schedules import learning_rate
 from core.training.setup import Validator
-from core.training.state import STATE, TrainingState, assign, write_table
+from core.training.state import STATE, TrainingState, assign, forget_earlier, write_table
 
 
 class Progress(Protocol):
@@ -151,6 +151,7 @@ class TrainingLoop(keras.callbacks.Callback):
         }
         state.timing.append(timing)
         state.save(self.run.path)
+        forget_earlier(self.run.path)
         if is_best:
             self.run.save_model(self.stage.finish(self.saved))
         write_tables(self.run, state)

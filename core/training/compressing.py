@@ -16,7 +16,7 @@ from typing import Any
 
 from core.compress.stages import stage_of
 from core.data.index import Index
-from core.errors import CheckFailed, UserError, near_miss
+from core.errors import UserError, near_miss
 from core.files import claim_folder, write_json
 from core.run_folder import RunFolder
 from core.task import Task
@@ -150,7 +150,7 @@ def run_chain(
             runs.append(
                 train(task, plan.config, plan.folder, index=index, record=record, **choices)
             )
-    except (UserError, CheckFailed):
+    except Exception:
         if not any(plan.begun for plan in plans):
             _remove_beginning(out)  # let the same command be given again
         raise

@@ -21,7 +21,7 @@ import tensorflow as tf
 from core.compress.stages import Stage, stage_of
 from core.data.index import Index
 from core.data.pipeline import TrainingData
-from core.errors import CheckFailed, UserError
+from core.errors import UserError
 from core.files import claim_folder
 from core.model_card import ModelCard
 from core.run_folder import RunFolder
@@ -44,10 +44,11 @@ from core.training.state import (
     STATE,
     TrainingState,
     assign,
+    bring_back,
     check_same_choices,
     remove_beginning,
     remove_leftovers,
-    remove_old_run,
+    set_aside,
 )
 
 
@@ -184,9 +185,10 @@ class _Session:
         self.progress.start(self.config.epochs, self.data.samples, first_epoch=state.epoch)
         try:
             self._fit(loop, state.epoch)
-        except (UserError, CheckFailed):
+        except Exception:
             if earlier is None and not run.file(STATE).exists():
                 remove_beginning(out)  # nothing was reached: let the same command be given again
+                bring_back(out)
             raise
         finally:
             self.progress.stop()
@@ -214,7 +216,7 @@ class _Session:
             raise
 
     def _new_folder(self, out: Path, fingerprint: str, extra: Mapping[str, Any]) -> RunFolder:
-        remove_old_run(out)
+        set_aside(out)
         data = {
             "root": str(self.index.root),
             "format": self.index.format,

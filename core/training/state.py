@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,6 +22,7 @@ from core.files import explained, write_atomic
 from core.training.config import TrainConfig
 
 STATE = "checkpoints/state.npz"
+BEFORE = ".before"  # where a run that is being overwritten waits
 MAY_CHANGE = ("epochs", "patience", "workers", "cache")  # the only choices a resume may change
 OWNED = (
     "model.keras",
@@ -133,21 +135,52 @@ def check_same_choices(run: Path, old: TrainConfig, new: TrainConfig) -> None:
             )
 
 
-def remove_old_run(folder: Path) -> None:
-    """Delete what an earlier training left in an output folder the user let us overwrite."""
+def set_aside(folder: Path) -> None:
+    """Move an earlier run out of the way; it is kept until the new one has a checkpoint.
+
+    What a killed training had set aside before stays the earlier run.
+    """
     with explained(folder):
-        for name in OWNED:
-            (folder / name).unlink(missing_ok=True)
-        for path in (folder / "tensorboard").glob("events.*"):
-            path.unlink(missing_ok=True)
+        kept = folder / BEFORE
+        begun = kept.is_dir()
+        for path in _files_of_run(folder):
+            if begun:
+                path.unlink()
+            else:
+                target = kept / path.relative_to(folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.rename(target)
+
+
+def bring_back(folder: Path) -> None:
+    """Put back the run that was set aside, after a training or import that reached nothing."""
+    kept = folder / BEFORE
+    with contextlib.suppress(OSError):  # the error that ended the training matters more
+        for path in _files_of_run(kept):
+            target = folder / path.relative_to(kept)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+        shutil.rmtree(kept, ignore_errors=True)
+
+
+def forget_earlier(folder: Path) -> None:
+    """Delete the run that was set aside, now that a new one stands in its place."""
+    if (folder / BEFORE).is_dir():
+        shutil.rmtree(folder / BEFORE, ignore_errors=True)
+
+
+def _files_of_run(folder: Path) -> list[Path]:
+    """Return the files in a folder that a training or import wrote and would be taken for new."""
+    names = (*OWNED, "config.yaml", "model_card.json")
+    files = [folder / name for name in names if (folder / name).is_file()]
+    return files + sorted((folder / "tensorboard").glob("events.*"))
 
 
 def remove_beginning(folder: Path) -> None:
     """Delete what a training wrote before its first epoch ended, and the folder if it is empty."""
     with contextlib.suppress(OSError, UserError):  # the error that ended the training matters more
-        remove_old_run(folder)
-        for name in ("config.yaml", "model_card.json"):
-            (folder / name).unlink(missing_ok=True)
+        for path in _files_of_run(folder):
+            path.unlink()
         remove_leftovers(folder)
         for empty in ("checkpoints", "tensorboard", "."):
             with contextlib.suppress(OSError):

@@ -47,20 +47,27 @@ def load_mask(sample: Sample, classes: int) -> np.ndarray:
                 f"Mask '{path}' is {_size(raw.shape)} (height x width) but its image "
                 f"'{sample.inputs[0].name}' {_size(size)}; export them at the same size."
             )
-        values = binarise(raw) if classes == 1 else _class_indices(path.name, raw, classes)
+        lossy = path.suffix.lower() in (".jpg", ".jpeg")
+        binary = classes == 1
+        values = binarise(raw, lossy=lossy) if binary else _class_indices(path.name, raw, classes)
         np.maximum(merged, values, out=merged)
     return merged
 
 
-def binarise(raw: np.ndarray) -> np.ndarray:
+def binarise(raw: np.ndarray, *, lossy: bool = False) -> np.ndarray:
     """Return 0 and 1 of a raw mask: uint8 or uint16 (H, W) to uint8 (H, W).
+
+    A lossless mask is foreground above 20 (MK-UNet's rule), a JPEG above 127: its compression
+    leaves specks around every border, as in Kvasir-SEG.
 
     More than 127 instance labels in an 8-bit file cannot be told from a noisy 0/255 mask: such
     masks belong in 16-bit files.
     """
     if raw.dtype == np.uint16:
         return (raw > 0).astype(np.uint8)
-    return (raw > 20 if raw.max() > 127 else raw >= 1).astype(np.uint8)
+    if raw.max() <= 127:
+        return (raw >= 1).astype(np.uint8)
+    return (raw > (127 if lossy else 20)).astype(np.uint8)
 
 
 def _class_indices(name: str, raw: np.ndarray, classes: int) -> np.ndarray:

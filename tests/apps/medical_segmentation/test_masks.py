@@ -109,3 +109,15 @@ def test_check_names_every_problem_once(tmp_path):
         "Image 'train/2' (train) is the same picture as 'test/4' (test); keep it in one split."
     )
     assert len(check(read(tmp_path), 2)) == 5
+
+
+def test_specks_of_a_jpeg_mask_are_background(tmp_path):
+    """Kvasir-SEG's masks are JPEG: up to 127 is compression, in a PNG it would be foreground."""
+    image = write_image(tmp_path / "image.png", np.zeros((32, 32), np.uint8))
+    truth = np.zeros((32, 32), np.uint8)
+    truth[8:24, 8:24] = 255
+    specks = truth.copy()
+    specks[:4] = 90
+    Image.fromarray(specks).save(tmp_path / "mask.jpg", quality=100)
+    mask = load_mask(Sample("x", (image,), (tmp_path / "mask.jpg",)), 1)
+    np.testing.assert_array_equal(mask, truth > 0)

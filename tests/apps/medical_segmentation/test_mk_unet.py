@@ -77,6 +77,22 @@ def test_official_checkpoint_leaves_nothing_over():
     assert report.complete and len(report.matched) == len(golden.shapes)
 
 
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_counters_beside_a_wrapper_do_not_hide_its_prefix(prefix):
+    """The counter's entries stand on modules and at top level, the weights behind `module.`."""
+    golden = golden_files.load("mk-unet__t")
+    state = {f"{prefix}{name}": value for name, value in golden.state().items()}
+    state |= {f"{prefix}SA.conv.total_ops": np.zeros(1), f"{prefix}total_params": np.zeros(1)}
+    state |= {"total_ops": np.zeros(1), "total_params": np.zeros(1)}
+    state = NETWORK.published(state)
+    assert NETWORK.infer(state) == {"variant": "t", "classes": 1}
+    model = NETWORK.build("t", (64, 96, 3), **NETWORK.training_options)
+    report = load_torch_state(model, NETWORK.convert_state(state), ignored=NETWORK.ignored)
+    assert report.complete
+    logits = model(golden.inputs())[0]
+    assert golden.error("logits", logits) < 1e-4
+
+
 def test_deploy_drops_only_the_auxiliary_heads():
     model = mk_unet("t", (64, 64, 3), auxiliary_heads=True)
     deployed = deploy(model)

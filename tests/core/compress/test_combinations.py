@@ -12,6 +12,7 @@ from keras import layers
 
 from core.compress.clustering import cluster_aware, strip
 from core.compress.clusters import ClusterPlan
+from core.compress.integer import integer_form
 from core.compress.pruning import Pruner, PruningPlan, prunable_kernels
 from core.compress.quantize import quantize_aware
 from core.compress.quantized_layers import QuantizedKernel
@@ -40,7 +41,7 @@ def network(factors=(0.3, 2.0), signs=(-1, 1)) -> keras.Model:
         normalised(x, "stem")
     )
     x = layers.Conv2D(16, 1, use_bias=False, name="pointwise")(normalised(x, "depthwise", "relu6"))
-    x = GroupedConv2D(32, 3, groups=4, padding="same", use_bias=False, name="grouped")(
+    x = GroupedConv2D(16, 3, groups=4, padding="same", use_bias=False, name="grouped")(
         normalised(x, "pointwise")
     )
     x = layers.Conv2DTranspose(8, 3, strides=2, padding="same", use_bias=False, name="up")(
@@ -101,7 +102,7 @@ def quantized(keep: tuple[str, ...], **choices):
     result = quantize_aware(model, keep=keep)
     calibrate(result, samples()[0])
     before = {x.name: x._own_kernel().numpy() for x in weighted(result)}
-    train(result, epochs=3)
+    train(result, epochs=8)
     moved = [np.abs(before[x.name] - x._own_kernel().numpy()).max() for x in weighted(result)]
     assert min(moved) > 0.02, "the weights hardly moved: the case shows too little"
     return model, result
@@ -117,7 +118,8 @@ def codes(keep: tuple[str, ...], **choices) -> dict[str, np.ndarray]:
     _, result = quantized(keep, **choices)
     content = to_tflite(result, "int8")
     images = samples()[0]
-    simulated = [np.asarray(result(images, training=False))]
+    # Outputs of a network with dead channels are a few steps high: compare what the file computes.
+    simulated = [np.asarray(integer_form(result)[0](images, training=False))]
     assert signal_to_noise(simulated, LiteRTEngine(content, CARD)(images)) > 25
     found = {kernel.layer: kernel.matrix for kernel in kernels(content)}
     del found["grouped"]  # the sums of a grouped convolution, which only add
@@ -178,8 +180,11 @@ def test_the_file_holds_no_more_codes_than_clusters(keep, choices):
     for layer, variable in prunable_kernels(source):
         name, _ = as_stored(layer)
         own = choices.get("per_channel") and isinstance(layer, layers.Conv2D)
+        if own and isinstance(layer, GroupedConv2D):
+            continue  # in a file its kernel is a depthwise one, whose channels are others
         assert most_values(found[name]) <= CLUSTERS, name
-        assert own or np.unique(found[name]).size <= CLUSTERS, name
+        alive = found[name][:, found[name].any(axis=0)]  # a channel of factor 0 is all zeros
+        assert own or np.unique(alive).size <= CLUSTERS, name
         assert np.unique(variable).size <= CLUSTERS * (variable.shape[-1] if own else 1)
     assert np.unique(found["depthwise"]).size > CLUSTERS  # depthwise kernels are left as they are
 

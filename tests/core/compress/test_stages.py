@@ -175,6 +175,28 @@ def test_cluster_finishes_with_plain_layers():
     np.testing.assert_array_equal(outputs(finished), outputs(model))
 
 
+@pytest.mark.parametrize(
+    "stage",
+    [Cluster({"clusters": 40}, ["prune"]), Quantize({"exceptions": {"head": "float"}}, ["prune"])],
+)
+def test_zeros_stay_in_kernels_that_a_later_stage_leaves_alone(stage):
+    """The head is too small for so many clusters, or stays in float."""
+    model = network()
+    zeros = {}
+    for name in ("conv", "head"):
+        kernel = model.get_layer(name).kernel
+        kernel.assign(kernel * (np.random.default_rng(2).random(kernel.shape) < 0.4))
+        zeros[name] = kernel.numpy() == 0
+    trained = stage.prepare(model, samples())
+    trained.compile(keras.optimizers.Adam(0.05), "mse", run_eagerly=True)
+    callbacks = stage.callbacks(trained, epochs=2, steps=2)
+    trained.fit(np.stack(samples()), np.ones((4, 4)), 2, 2, verbose=0, callbacks=callbacks)
+    layer = stage.finish(trained).get_layer("head")
+    assert type(layer) is layers.Dense
+    kernel = layer.kernel.numpy()
+    assert not kernel[zeros["head"]].any() and kernel.all(where=~zeros["head"])
+
+
 def test_quantize_is_calibrated_and_freezes_in_its_last_epochs():
     stage = Quantize({})
     model = stage.prepare(network(), samples())
@@ -191,6 +213,22 @@ def test_quantize_is_calibrated_and_freezes_in_its_last_epochs():
             callback.on_epoch_begin(epoch)
         frozen.append(_frozen(model))
     assert frozen == [(0, 0)] * 6 + [(1, 0)] * 2 + [(1, 1)] * 2
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [{"observer": "percentile"}, {"observer": "minmax"}, {"activation_bits": 16},
+     {"weight_bits": 4}, {"per_channel": False, "equalize": True},
+     {"exceptions": {"Conv2D": "float"}}],
+)  # fmt: skip
+def test_every_kind_of_quantization_trains(choices):
+    stage = Quantize(choices)
+    model = stage.prepare(network(), samples())
+    model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
+    callbacks = stage.callbacks(model, epochs=3, steps=1)
+    target = np.ones((4, 4))
+    losses = model.fit(np.stack(samples()), target, 4, 3, verbose=0, callbacks=callbacks).history
+    assert losses["loss"][2] < losses["loss"][0]
 
 
 def _frozen(model) -> tuple[int, int]:

@@ -407,6 +407,10 @@ def test_a_chain_that_reaches_nothing_leaves_nothing(source, toy_data, tmp_path,
         patched.setattr(np, "savez", full)
         compress(source, toy_data, out, ("prune", "quantize"))
     assert not out.exists()
+    with monkeypatch.context() as patched, pytest.raises(MemoryError):
+        patched.setattr("core.training.fit._Session._fit", out_of_memory)
+        compress(source, toy_data, out, ("prune", "quantize"))
+    assert not out.exists()
     broken = toy_task.write_data(tmp_path / "data")
     (tmp_path / "data" / "5.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"5\.png: is no picture; replace it"):
@@ -421,6 +425,10 @@ def test_a_chain_that_reaches_nothing_leaves_nothing(source, toy_data, tmp_path,
         patched.setattr(compressing, "write_json", lambda *_: _explained_full(out))
         compress(source, toy_data, out, ("prune",), overwrite=True)
     assert [path.name for path in out.rglob("*")] == ["mine"]
+
+
+def out_of_memory(*_):
+    raise MemoryError
 
 
 def _explained_full(path):

@@ -329,3 +329,19 @@ def test_an_existing_folder_is_refused_and_overwritten_on_request(plain, toy_dat
 def test_a_config_of_another_app(toy_data, tmp_path):
     with pytest.raises(UserError, match="is for the app 'reid', not for 'toy'"):
         train(ToyTask(), config(app="reid"), tmp_path / "run", index=toy_data)
+
+
+def test_overwriting_keeps_the_old_run_until_a_new_one_stands(plain, toy_data, tmp_path):
+    """A training that fails before its first checkpoint gives the earlier run back."""
+    out = tmp_path / "run"
+    shutil.copytree(plain.path, out)
+    before = result_of(RunFolder(out))
+    index = toy_task.write_data(tmp_path / "data")
+    (tmp_path / "data" / "5.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"5\.png"):
+        train(ToyTask(), config(), out, index=index, overwrite=True)
+    assert result_of(RunFolder(out)) == before
+    assert not list(out.glob(".before*"))
+    train(ToyTask(), config(epochs=1), out, index=toy_data, overwrite=True)
+    assert len(RunFolder(out).history()) == 1
+    assert not list(out.glob(".before*"))
