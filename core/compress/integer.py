@@ -11,6 +11,7 @@ from core.compress.quantizers import ActivationQuantizer
 from core.compress.ranges import constraints_of, raise_floors
 from core.compress.rewriter import Rewriter
 
+LARGEST_BIAS = 2.0**30  # of 2^31, so that the converter need not move any scale
 # Fractions whose odd multiples are ties, how near counts, and how far such ranges are moved.
 TIED_PARTS, TIE, PARTED = (2, 4, 8), 1e-4, 1.003
 
@@ -32,6 +33,7 @@ def integer_form(model) -> tuple[keras.Model, list[str]]:
     eight_bits = all(q.bits == 8 for q in folded.layers if isinstance(q, ActivationQuantizer))
     notes = raise_floors(folded) if eight_bits else []
     part_ties(folded)
+    hold_biases(folded)
     round_biases(folded)
     return folded, notes
 
@@ -49,6 +51,23 @@ def part_ties(folded) -> None:
             if (near & (np.rint(parts) % 2 == 1)).any():
                 low, high = float(constraint.output.minimum), float(constraint.output.maximum)
                 constraint.output.set_range(low * PARTED, high * PARTED)
+
+
+def hold_biases(folded) -> None:
+    """Widen kernel ranges until each bias fits its 32 bits, which count in input · kernel scales.
+
+    A dead channel, whose factor is (nearly) zero, has a kernel range of almost nothing and a bias
+    like any other; cut off, it would be wrong in the file without a sign of it.
+    """
+    for constraint in constraints_of(folded):
+        if constraint.kind == "weighted" and constraint.layer.use_bias:
+            layer = constraint.layer
+            levels = 2 ** (layer.bits - 1) - 1
+            least = np.abs(np.asarray(layer.bias)) * levels
+            least /= LARGEST_BIAS * constraint.inputs[0].scale
+            limit = np.asarray(layer.kernel_range)
+            least = least if limit.shape else least.max()
+            layer.kernel_range.assign(np.maximum(limit, least).astype(np.float32))
 
 
 def round_biases(folded) -> None:

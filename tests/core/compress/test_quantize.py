@@ -234,3 +234,16 @@ def test_ranges_always_hold_zero():
     assert float(quantizer.minimum) == 0.0
     quantizer.set_range(-6.0, -0.5)
     assert float(quantizer.maximum) == 0.0
+
+
+def test_a_dead_channel_keeps_its_bias():
+    """Its kernel's range is almost nothing, so its bias would not fit 32 bits of such steps."""
+    model = build(conv_norm_relu)
+    norm = next(x for x in model.layers if isinstance(x, layers.BatchNormalization))
+    norm.gamma.assign(np.array([0, 1e-7, 1e-4, 1, 1, 1, 1, 1], np.float32))
+    norm.beta.assign(np.full(8, 3.0, np.float32))
+    quantized = quantize_aware(model)
+    calibrate(quantized, inputs())
+    computed = LiteRTEngine(to_tflite(quantized, "int8"), CARD)(inputs())[0]
+    np.testing.assert_allclose(computed[..., :3], 3.0, atol=0.03)
+    assert signal_to_noise(outputs_of(model, inputs()), [computed]) > 35.0
