@@ -88,9 +88,8 @@ def recovered_centroids(kernel: np.ndarray, per_channel: bool | None = None) -> 
     Args:
         kernel: Weights; output channels are the last axis.
         per_channel: Whether every channel has its own centroids. None finds out for 4-D kernels:
-            so it is if all channels have nearly the same number of values (as the toolkit's
-            cluster-preserving quantization decides) and do not share them; say False for a
-            transposed convolution, whose last axis is its input.
+            so it is if no two channels share a value but zero; say False for a transposed
+            convolution, whose last axis is its input.
 
     Returns:
         (k,) ascending, or (channels, k) with a channel's last value repeated where it has fewer;
@@ -102,7 +101,7 @@ def recovered_centroids(kernel: np.ndarray, per_channel: bool | None = None) -> 
     if np.count_nonzero(values) == np.count_nonzero(kernel) or values.size == 1:
         return None
     if per_channel is None:
-        per_channel = kernel.ndim == 4 and _clustered_per_channel(kernel, values.size)
+        per_channel = kernel.ndim == 4 and _clustered_per_channel(kernel)
     if not per_channel:
         return values if values.size <= MOST_CENTROIDS else None
     channels = [np.unique(row) for row in _rows(kernel, True)]
@@ -292,13 +291,10 @@ def _row_centroids(row: np.ndarray, plan: ClusterPlan) -> np.ndarray:
     )
 
 
-def _clustered_per_channel(kernel: np.ndarray, values: int) -> bool:
-    """Whether the channels have nearly equally many values, repeated ones, all their own but 0."""
-    rows = _rows(kernel, True)
-    counts = [np.unique(row).size for row in rows]
-    alike = max(counts) - min(counts) <= 1 and max(counts) < rows.shape[1]
-    shared = int(np.sum([(row == 0).any() for row in rows])) - 1
-    return alike and values + max(shared, 0) >= sum(counts)
+def _clustered_per_channel(kernel: np.ndarray) -> bool:
+    """Whether every channel has values of its own: no two channels share one but zero."""
+    own = sum(np.count_nonzero(np.unique(row)) for row in _rows(kernel, True))
+    return own == np.count_nonzero(np.unique(kernel))
 
 
 def _padded(centroids: np.ndarray, k: int) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import keras
 import numpy as np
 
@@ -29,7 +31,7 @@ def integer_form(model) -> tuple[keras.Model, list[str]]:
     Raises:
         UserError: When no ranges exist that XNNPACK computes.
     """
-    folded = _Folding(graph_of(model)).rewrite()
+    folded = _Folding(graph_of(model), shared=False).rewrite()
     eight_bits = all(q.bits == 8 for q in folded.layers if isinstance(q, ActivationQuantizer))
     notes = raise_floors(folded) if eight_bits else []
     part_ties(folded)
@@ -99,14 +101,35 @@ def float_form(model, *, rounded: bool = False) -> keras.Model:
 
 
 class _Folding(Rewriter):
-    """Replaces every weighted layer by its folded form."""
+    """Replaces every weighted layer by its folded form.
+
+    Args:
+        graph: Of a quantized model.
+        shared: Whether a layer with several calls stays one. The converter drops the ranges of a
+            kernel with several users and takes its own, a scale per channel; for a file each call
+            therefore has a copy, its range wider by a bit so that the copies are not merged again.
+    """
+
+    def __init__(self, graph, shared: bool = True):
+        super().__init__(graph)
+        self.shared = shared
+        self._copies: Counter = Counter()
 
     def emit(self, call: Call) -> None:
         layer = call.operation
         if not isinstance(layer, QuantizedKernel):
             self.copy(call)
             return
-        folded = self.once(layer, layer.folded)
+        number = 0 if self.shared else self._copies[id(layer)]
+        self._copies[id(layer)] += 1
+
+        def make():
+            folded = layer.folded()
+            folded.name = self.name(layer.name)
+            folded.kernel_range.assign(folded.kernel_range * (1.0 + number * 2.0**-22))
+            return folded
+
+        folded = self.once((id(layer), number), make)
         self.tensors[call.outputs[0]] = folded(self.tensors[call.inputs[0]])
 
     def twin(self, operation):

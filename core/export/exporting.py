@@ -86,6 +86,12 @@ def export(
     notes: list[str] = []
     calibration, source = None, None
     trained = run.config.compress.get("method") == "quantize"
+    if trained and precision == "int8":
+        bits = run.config.compress.get("choices", {}).get("activation_bits", 8)
+        if bits == 16:
+            raise UserError(
+                f"{run.path}: was trained with 16-bit activations; pass --precision int16x8."
+            )
     own_path = precision == "int8" and calibrator == "own"
     if trained and calibrator != "own":
         raise UserError(f"{run.path}: was trained with its own ranges; leave --calibrator off.")
