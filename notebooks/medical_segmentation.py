@@ -132,13 +132,16 @@ plt.show()
 from core.compress.analysis import compressed_size, most_values
 from core.training.compressing import plan_chain, run_chain
 
+choices = {"prune": {"sparsity": 0.5}, "cluster": {"clusters": 16}, "quantize": {}}
+if FAST:
+    choices = {"quantize": {}}
 plans = plan_chain(
     TASK,
     run,
-    ("prune", "cluster", "quantize"),
+    tuple(choices),
     work / "small",
-    choices={"prune": {"sparsity": 0.5}, "cluster": {"clusters": 16}},
-    training={"epochs": 2 if FAST else 30, "learning_rate": 2e-3},
+    choices=choices,
+    training={"epochs": 1 if FAST else 30, "learning_rate": 2e-3},
 )
 stages = run_chain(TASK, plans)
 small, _ = deployable(TASK, stages[-1])
