@@ -14,8 +14,6 @@ from core.compress.ranges import constraints_of, raise_floors
 from core.compress.rewriter import Rewriter
 
 LARGEST_BIAS = 2.0**30  # of 2^31, so that the converter need not move any scale
-# Fractions whose odd multiples are ties, how near counts, and how far such ranges are moved.
-TIED_PARTS, TIE, PARTED = (2, 4, 8), 1e-4, 1.003
 
 
 def integer_form(model) -> tuple[keras.Model, list[str]]:
@@ -34,25 +32,9 @@ def integer_form(model) -> tuple[keras.Model, list[str]]:
     folded = _Folding(graph_of(model), shared=False).rewrite()
     eight_bits = all(q.bits == 8 for q in folded.layers if isinstance(q, ActivationQuantizer))
     notes = raise_floors(folded) if eight_bits else []
-    part_ties(folded)
     hold_biases(folded)
     round_biases(folded)
     return folded, notes
-
-
-def part_ties(folded) -> None:
-    """Widen ranges of sums a little where every other result would lie between two codes.
-
-    Two ReLU6 of range [0, 6] add up to [0, 12]: a step of the sum is exactly two of theirs, so
-    every odd sum is a tie, which each kernel breaks in its own way.
-    """
-    for constraint in constraints_of(folded):
-        if constraint.kind == "add" and constraint.output.fixed is None:
-            parts = np.outer(TIED_PARTS, constraint.ratios())  # of a half, a quarter, …
-            near = np.abs(parts - np.rint(parts)) < TIE
-            if (near & (np.rint(parts) % 2 == 1)).any():
-                low, high = float(constraint.output.minimum), float(constraint.output.maximum)
-                constraint.output.set_range(low * PARTED, high * PARTED)
 
 
 def hold_biases(folded) -> None:

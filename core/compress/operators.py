@@ -41,3 +41,9 @@ ACTIVATIONS = (
     "linear", "relu", "relu6", "sigmoid", "softmax", "tanh", "gelu", "hard_silu", "leaky_relu",
     "elu", "exponential",
 )  # fmt: skip
+# Where kernels take what lies half-way between two codes: up, to the even one, away from zero.
+TIES = {
+    "BilinearUpsampling": "up", "Resize": "up", "Resizing": "up", "UpSampling2D": "up",
+    "ChannelMean": "even", "GlobalAveragePooling1D": "even", "GlobalAveragePooling2D": "even",
+    "Mean": "even", "AveragePooling1D": "away", "AveragePooling2D": "away",
+}  # fmt: skip

@@ -45,15 +45,3 @@ class ChannelMean(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], 1)
-
-
-@keras.saving.register_keras_serializable("gossamer")
-class MatMul(keras.layers.Layer):
-    """Product of two batches of matrices."""
-
-    def call(self, inputs):
-        return keras.ops.matmul(*inputs)
-
-    def compute_output_shape(self, input_shape):
-        left, right = input_shape
-        return (*left[:-1], right[-1])

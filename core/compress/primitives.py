@@ -15,9 +15,10 @@ import numpy as np
 
 from core.compress.folding import affine_of, constant_operand
 from core.compress.graph import Call, graph_of
-from core.compress.primitive_layers import AddEpsilon, ChannelMean, InverseRoot, MatMul
+from core.compress.primitive_layers import AddEpsilon, ChannelMean, InverseRoot
 from core.compress.rewriter import Rewriter
 from core.compress.scheme import Scheme
+from core.compress.simulated_operators import MatMul
 from core.errors import UserError
 
 CONVOLUTIONS_1D = (keras.layers.Conv1D, keras.layers.DepthwiseConv1D)

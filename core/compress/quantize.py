@@ -8,6 +8,8 @@ trained; `core.compress.integer.integer_form` is what a file is made from.
 
 from __future__ import annotations
 
+from functools import partial
+
 import keras
 import numpy as np
 
@@ -22,6 +24,7 @@ from core.compress.operators import (
     JOINING,
     MOVING,
     PAIRED,
+    TIES,
     WEIGHTED,
 )
 from core.compress.primitives import primitive_form
@@ -35,6 +38,7 @@ from core.compress.quantized_layers import (
 from core.compress.quantizers import FIXED_RANGES, ActivationQuantizer
 from core.compress.rewriter import Rewriter
 from core.compress.scheme import Scheme
+from core.compress.simulated_operators import PAIRED_TWINS, Conversion, simulated_twin
 from core.errors import UserError
 from core.layers.convolution import GroupedConv2D
 
@@ -102,11 +106,7 @@ class _Quantizing(Rewriter):
         if exception == "pass" or (exception is None and kind in MOVING):
             self._emit_moving(call)
         elif exception is None and kind in AVERAGING:
-            (value,), (tensor,) = call.outputs, self.copy(call)
-            quantizer = self.shared.get(value) or self.codes[call.inputs[0]]
-            ties_up = kind not in ("AveragePooling1D", "AveragePooling2D")
-            self.tensors[value] = quantizer(tensor, ties_up=ties_up)
-            self.codes[value] = quantizer
+            self._emit_averaging(call)
         elif exception == "float":
             self._emit_computing(call)
         elif isinstance(operation, WEIGHTED):
@@ -152,7 +152,9 @@ class _Quantizing(Rewriter):
             x = keras.layers.Activation(own, name=self.name(f"{layer.name}.{own}"))(x)
         self._quantized(end, x, layer.name)
         if own not in (None, "linear", *FUSED_ACTIVATIONS):
-            activated = keras.layers.Activation(own, name=self.name(f"{layer.name}.{own}"))
+            activated = keras.layers.Activation(own)
+            make = simulated_twin(activated, 4) or partial(keras.layers.Activation, own)
+            activated = make(name=self.name(f"{layer.name}.{own}"))
             self._quantized(end, activated(self.tensors[end]), activated.name, own)
 
     def _norm_folds(self, call: Call) -> bool:
@@ -214,9 +216,11 @@ class _Quantizing(Rewriter):
             "norm": constants,
         }
 
-    def _kept(self, kernel: np.ndarray, options: dict) -> dict:
+    def _kept(self, kernel: np.ndarray, options: dict, per_channel: bool | None = None) -> dict:
         """Return the options that keep the zeros and clusters of a kernel."""
-        centroids = recovered_centroids(kernel) if "clusters" in self.keep else None
+        centroids = None
+        if "clusters" in self.keep:
+            centroids = recovered_centroids(kernel, per_channel)
         if centroids is not None:
             options = {
                 **options,
@@ -229,6 +233,11 @@ class _Quantizing(Rewriter):
     def _depthwise_part(self, layer, x):
         """Emit the first half of a grouped convolution (see `GroupedConv2D`)."""
         kernel = keras.ops.convert_to_numpy(layer.depthwise_kernel(layer.kernel))
+        centroids = recovered_centroids(keras.ops.convert_to_numpy(layer.kernel))
+        options, own = self._options(None), centroids is not None and centroids.ndim == 2
+        # Clusters of a filter lie in several depthwise channels, which then have their own.
+        channels = kernel.reshape(*kernel.shape[:2], -1) if own else kernel
+        options = self._kept(channels, options, own or None)
 
         def make():
             twin = QuantizedDepthwiseConv2D(
@@ -237,7 +246,7 @@ class _Quantizing(Rewriter):
                 use_bias=False,
                 name=self.name(f"{layer.name}.depthwise"),
                 **window_of(layer),
-                **self._kept(kernel, self._options(None)),
+                **options,
             )
             twin.build(tuple(x.shape))
             twin.fill(kernel)
@@ -289,7 +298,21 @@ class _Quantizing(Rewriter):
             self.codes[value] = self.codes[call.inputs[0]]
             shared = self.shared.get(value)
             if shared is not None and shared is not self.codes[value]:
-                self._quantized(value, tensor, call.operation.name)
+                self._put(value, self._conversion(shared)(tensor), shared)
+
+    def _emit_averaging(self, call: Call) -> None:
+        """The file converts to a shared range first, in an operator of the converter's."""
+        source, value, kind = call.inputs[0], call.outputs[0], type(call.operation).__name__
+        known, quantizer = self.tensors[source], self.shared.get(value) or self.codes[source]
+        if quantizer is not self.codes[source]:
+            converted = self._conversion(quantizer)(known)
+            self.tensors[source] = quantizer(converted, only_simulated=True)
+        (tensor,) = self.copy(call)
+        self.tensors[source] = known
+        self._put(value, tensor, quantizer, TIES.get(kind))
+
+    def _conversion(self, quantizer: ActivationQuantizer) -> Conversion:
+        return Conversion(name=self.name(f"{quantizer.name}.conversion"))
 
     def _pairwise(self, call: Call) -> bool:
         """Return whether a joining operator has tensors only; say what to do where not."""
@@ -304,15 +327,17 @@ class _Quantizing(Rewriter):
     def _emit_paired(self, call: Call) -> None:
         """Sums and products of many become chains of two, with a range after each."""
         operation = call.operation
-        if len(call.inputs) == 2:
-            (x,) = self.copy(call)
-        else:
-            x = self.tensors[call.inputs[0]]
-            for position, value in enumerate(call.inputs[1:], start=1):
-                layer = type(operation)(name=self.name(f"{operation.name}.{position}"))
-                x = layer([x, self.tensors[value]])
-                if position < len(call.inputs) - 1:
-                    x = self._quantizer(layer.name)(x)
+        twin = PAIRED_TWINS[type(operation).__name__]
+        ranks = {len(self.graph.shapes[value]) for value in call.inputs}
+        if len(ranks) > 1 and isinstance(operation, keras.layers.Layer):
+            twin = type(operation)  # which broadcasts in a way of its own
+        x, *others = (self.tensors[value] for value in call.inputs)
+        for position, other in enumerate(others, start=1):
+            number = f".{position}" if len(others) > 1 else ""
+            layer = twin(name=self.name(f"{operation.name}{number}"))
+            x = layer([x, other])
+            if position < len(others):
+                x = self._quantizer(layer.name)(x)
         function, end = self._fuse_activation(call.outputs[0])
         if function is not None:
             name = self.name(f"{operation.name}.{function}")
@@ -327,19 +352,35 @@ class _Quantizing(Rewriter):
         return True
 
     def _emit_computing(self, call: Call) -> None:
-        outputs = self.copy(call)
-        function = activation_of(call.operation)
-        for value, tensor in zip(call.outputs, outputs, strict=True):
-            self._quantized(value, tensor, call.operation.name, function)
+        operation, kind = call.operation, type(call.operation).__name__
+        twin, outputs = None, None
+        if self.scheme.exception(operation) is None:
+            twin = simulated_twin(operation, len(self.graph.shapes[call.inputs[0]]))
+        if twin is not None:
+            tensors = [self.tensors[value] for value in call.inputs]
+            layer = twin(name=self.name(operation.name))
+            outputs = [layer(tensors if len(tensors) > 1 else tensors[0])]
+        for value, tensor in zip(call.outputs, outputs or self.copy(call), strict=True):
+            if self.shared.get(value) is self.codes.get(call.inputs[0], self):
+                # Otherwise, a result is half-way between two codes by rare chance.
+                self._put(value, tensor, self.shared[value], TIES.get(kind))
+            else:
+                self._quantized(value, tensor, operation.name, activation_of(operation))
 
     # --- helpers ------------------------------------------------------------------------------
 
     def _quantized(self, value: int, tensor, name: str, function: str | None = None) -> None:
         """Put a value's quantizer behind its tensor."""
-        self._put(value, tensor, self.shared.get(value) or self._quantizer(name, function))
+        quantizer = self.shared.get(value)
+        if quantizer is None:
+            quantizer = self._quantizer(name, function)
+        elif function in FIXED_RANGES and self.scheme.activation_bits == 8:
+            own = self._quantizer(f"{name}.own", function)
+            tensor = self._conversion(quantizer)(own(tensor, only_simulated=True))
+        self._put(value, tensor, quantizer)
 
-    def _put(self, value: int, tensor, quantizer: ActivationQuantizer) -> None:
-        self.tensors[value], self.codes[value] = quantizer(tensor), quantizer
+    def _put(self, value: int, tensor, quantizer: ActivationQuantizer, ties=None) -> None:
+        self.tensors[value], self.codes[value] = quantizer(tensor, ties=ties), quantizer
 
     def _quantizer(self, name: str, function: str | None = None) -> ActivationQuantizer:
         scheme = self.scheme

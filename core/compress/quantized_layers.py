@@ -19,6 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 from core.compress.clusters import KernelClusters, recovered_centroids
+from core.compress.kernel_arithmetic import codes_of, requantized, step_of
+from core.compress.links import Linked
 
 # A channel whose weights all vanish still needs a scale; relative to the layer's largest weight.
 SMALLEST_CHANNEL = 1e-6
@@ -29,7 +31,7 @@ NARROWEST = 1e-5
 GRANULARITIES = ("channel", "tensor", "folded")
 
 
-class QuantizedKernel:
+class QuantizedKernel(Linked):
     """Mixed into a Keras layer: masks, clusters and rounds its kernel, then normalises.
 
     Args:
@@ -87,7 +89,7 @@ class QuantizedKernel:
         if self.clusters is not None:
             self.kernel_clusters = KernelClusters(
                 self,
-                tuple(kernel.shape),
+                tuple(self._clusterable(kernel).shape),
                 self.clusters["k"],
                 per_channel=self.clusters["per_channel"],
                 preserve_sparsity=self.keep_zeros,
@@ -128,6 +130,7 @@ class QuantizedKernel:
         self._own_kernel().assign(kernel)
         if self.kernel_clusters is not None:
             per_channel = self.clusters["per_channel"]
+            kernel = np.asarray(self._clusterable(kernel))
             self.kernel_clusters.set(kernel, recovered_centroids(kernel, per_channel))
         elif self.keep_zeros:
             self.mask.assign(np.asarray(kernel != 0, np.float32))
@@ -149,6 +152,8 @@ class QuantizedKernel:
     # --- computing ----------------------------------------------------------------------------
 
     def call(self, inputs, training=None):
+        if self.active and self.bits == 8 and self.simulates(training):
+            return self._simulated(inputs)
         kernel = self._prepared()
         if self.granularity == "folded" and self.norm is not None:
             factor, _ = self._fold()
@@ -163,12 +168,30 @@ class QuantizedKernel:
             return self._normalised(outputs, training)
         return outputs + tf.convert_to_tensor(self.bias) if self.use_bias else outputs
 
+    def _simulated(self, inputs):
+        """Return what the file's kernel gives for inputs that carry codes."""
+        kernel, bias, limit = self._merged()
+        source, target = step_of(self.ends.sources[0]), step_of(self.ends.target)
+        weight = limit / (2 ** (self.bits - 1) - 1)
+        kernel, per_code = self._quantized(kernel, limit), 1.0 / weight
+        kernel = self._scaled(kernel, per_code) if len(per_code.shape) else kernel * per_code
+        sums = self._linear(codes_of(inputs, source), tf.round(kernel))
+        if bias is not None:
+            unit = tf.cast(source, tf.float64) * tf.cast(weight, tf.float64)
+            bias = tf.round(tf.cast(bias, tf.float64) / unit)
+        return target * requantized(sums, bias, source, weight, target)
+
     def _prepared(self):
         """Return the kernel after mask and clusters, before rounding."""
         kernel = tf.convert_to_tensor(self._own_kernel())
         if self.kernel_clusters is not None:
-            return self.kernel_clusters(kernel)
+            clustered = self.kernel_clusters(self._clusterable(kernel))
+            return tf.reshape(clustered, kernel.shape)
         return kernel * tf.convert_to_tensor(self.mask) if self.keep_zeros else kernel
+
+    def _clusterable(self, kernel):
+        """Return the kernel with the channels last that have clusters of their own."""
+        return self._matrix(kernel) if self.clusters["per_channel"] else kernel
 
     def _ranged(self, kernel):
         """Return the kernel as its range sees it."""
@@ -195,7 +218,11 @@ class QuantizedKernel:
             seen = tf.stop_gradient(self._limit(kernel))
             limit = limit + (1.0 - frozen) * (seen - limit)
             self.kernel_range.assign(limit)
-        channels = self.granularity == "channel"
+        return self._quantized(kernel, limit)
+
+    def _quantized(self, kernel, limit):
+        """Return the kernel rounded to the codes of a range, one or one per channel."""
+        channels = len(limit.shape) > 0
         function = (
             tf.quantization.fake_quant_with_min_max_vars_per_channel
             if channels
@@ -257,22 +284,28 @@ class QuantizedKernel:
         """Return a layer with equal outputs at inference: a kernel, a bias and ranges, no more."""
         config = {**self.get_config(), "norm": None, "keep_zeros": False, "clusters": None}
         config["use_bias"] = True  # TFLite's operators have one anyway
-        bias = np.asarray(self.bias) if self.use_bias else None
-        kernel, limit = self._prepared(), np.asarray(tf.convert_to_tensor(self.kernel_range))
-        if self.norm is not None:
-            factor, bias = self._fold()
-            kernel = self._scaled(kernel, factor)
-            if self.granularity != "folded":
-                limit = limit * np.abs(np.asarray(factor))
-                config["granularity"] = "channel"
+        if self.norm is not None and self.granularity != "folded":
+            config["granularity"] = "channel"
+        kernel, bias, limit = self._merged()
         layer = type(self).from_config(config)
         layer.build(self.input_spec_shape)
         layer._own_kernel().assign(kernel)
         if bias is not None:
             layer.bias.assign(bias)
-        floor = max(float(np.max(limit)) * SMALLEST_CHANNEL, 1e-20)
-        layer.kernel_range.assign(np.maximum(limit, floor))
+        layer.kernel_range.assign(limit)
         return layer
+
+    def _merged(self):
+        """Return kernel, bias (or None) and kernel range with the normalisation folded in."""
+        kernel, limit = self._prepared(), tf.convert_to_tensor(self.kernel_range)
+        bias = tf.convert_to_tensor(self.bias) if self.use_bias else None
+        if self.norm is not None:
+            factor, bias = self._fold()
+            kernel = self._scaled(kernel, factor)
+            if self.granularity != "folded":
+                limit = limit * tf.abs(factor)
+        floor = tf.maximum(tf.reduce_max(limit) * SMALLEST_CHANNEL, 1e-20)
+        return kernel, bias, tf.maximum(limit, floor)
 
     def plain(self, *, rounded: bool):
         """Return the plain Keras layer with this folded layer's weights, rounded to codes or not.

@@ -91,24 +91,51 @@ class ActivationQuantizer(keras.layers.Layer):
         """Keep the range as it is through further training."""
         self.frozen.assign(1.0)
 
-    def call(self, inputs, training=None, ties_up=False):
-        """Round; with `ties_up` what lies half-way between two codes always goes up.
+    def __call__(self, inputs, *args, **kwargs):
+        if isinstance(inputs, keras.KerasTensor):
+            from core.compress.links import producer_of  # knows quantizers
 
-        Bilinear resizing by a whole factor makes many such values, which float arithmetic leaves
-        to chance and XNNPACK rounds up; a file needs nothing for it.
+            producer = producer_of(inputs)
+            if producer is not None and producer.ends is not None:
+                producer.ends.target = self
+        return super().__call__(inputs, *args, **kwargs)
+
+    def call(self, inputs, training=None, ties=None, only_simulated=False):
+        """Round to the nearest code.
+
+        Args:
+            inputs: A float32 tensor.
+            training: Whether the range follows the tensor.
+            ties: Where values half-way between two codes go: "up", to the "even" code, or "away"
+                from zero (signed codes). Float arithmetic leaves it to chance (None); means and
+                bilinear resizing by a whole factor make so many that the kernel's way matters. A
+                file needs nothing for it.
+            only_simulated: Whether a file gets this rounding from the converter.
         """
-        if not self.active:
+        if not self.active or (only_simulated and is_exporting()):
             return inputs
         low, high = tf.convert_to_tensor(self.minimum), tf.convert_to_tensor(self.maximum)
         if training and self.fixed is None:
             low, high = self._observe(inputs, low, high)
             self.minimum.assign(low)
             self.maximum.assign(high)
-        if ties_up and not _EXPORTING:
-            inputs = inputs + (high - low) * (TIE / 2**self.bits)
+        if ties is not None and not is_exporting():
+            inputs += self._nudge(inputs, low, high, ties)
         return tf.quantization.fake_quant_with_min_max_vars(
             inputs, low, high, num_bits=self.bits, narrow_range=self.symmetric
         )
+
+    def _nudge(self, inputs, low, high, ties: str):
+        """Return what moves ties, and nothing else, to the side they belong to."""
+        step = (high - low) / (2**self.bits - (2 if self.symmetric else 1))
+        if ties == "up":
+            return TIE * step
+        code = tf.stop_gradient(inputs) / step + tf.round(-low / step)  # from 0
+        if ties == "away":
+            upwards = code > 2.0 ** (self.bits - 1)
+        else:
+            upwards = tf.math.floormod(tf.floor(code), 2.0) == 1.0
+        return TIE * step * tf.where(upwards, 1.0, -1.0)
 
     def _observe(self, inputs, low, high):
         """Return the range after a batch."""
@@ -169,6 +196,11 @@ def exporting() -> Iterator[None]:
         yield
     finally:
         _EXPORTING.pop()
+
+
+def is_exporting() -> bool:
+    """Return whether a graph is traced that a file is made from."""
+    return bool(_EXPORTING)
 
 
 @contextlib.contextmanager

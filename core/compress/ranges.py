@@ -24,7 +24,10 @@ LIMITS = {
     "add": (2.0**-10 * 2, 2.0**8 / 2),
     "multiply": (2.0**-16 * 2, 2.0**8 / 2),
 }
-PAIRS = {"Add": "add", "Subtract": "add", "Multiply": "multiply"}
+PAIRS = {
+    "Add": "add", "Subtract": "add", "Multiply": "multiply",
+    "QuantizedAdd": "add", "QuantizedSubtract": "add", "QuantizedMultiply": "multiply",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

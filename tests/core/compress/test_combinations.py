@@ -180,8 +180,6 @@ def test_the_file_holds_no_more_codes_than_clusters(keep, choices):
     for layer, variable in prunable_kernels(source):
         name, _ = as_stored(layer)
         own = choices.get("per_channel") and isinstance(layer, layers.Conv2D)
-        if own and isinstance(layer, GroupedConv2D):
-            continue  # in a file its kernel is a depthwise one, whose channels are others
         assert most_values(found[name]) <= CLUSTERS, name
         alive = found[name][:, found[name].any(axis=0)]  # a channel of factor 0 is all zeros
         assert own or np.unique(alive).size <= CLUSTERS, name

@@ -1,0 +1,124 @@
+"""Operators without weights that round as a file's kernels do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import keras
+import tensorflow as tf
+
+from core.compress.kernel_arithmetic import (
+    added,
+    codes_of,
+    converted,
+    multiplied,
+    rescaled_twice,
+    step_of,
+)
+from core.compress.links import Linked
+
+
+class SimulatedOperator(Linked, keras.layers.Layer):
+    """An operator with a float form, and a form in codes that is used where ranges are known."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.active = True
+
+    def call(self, inputs, training=None):
+        tensors = keras.tree.flatten(inputs)
+        if not (self.active and self.simulates(training)):
+            return self.exact(*tensors)
+        steps, target = [step_of(source) for source in self.ends.sources], step_of(self.ends.target)
+        codes = [codes_of(x, step) for x, step in zip(tensors, steps, strict=True)]
+        return target * self.rounded(*codes, steps, target)
+
+
+@keras.saving.register_keras_serializable("gossamer")
+class QuantizedAdd(SimulatedOperator):
+    """a + b."""
+
+    exact = staticmethod(tf.add)
+    rounded = staticmethod(added)
+
+
+@keras.saving.register_keras_serializable("gossamer")
+class QuantizedSubtract(SimulatedOperator):
+    """a − b."""
+
+    exact = staticmethod(tf.subtract)
+
+    @staticmethod
+    def rounded(left, right, steps, target):
+        return added(left, -right, steps, target)
+
+
+@keras.saving.register_keras_serializable("gossamer")
+class QuantizedMultiply(SimulatedOperator):
+    """a · b."""
+
+    exact = staticmethod(tf.multiply)
+    rounded = staticmethod(multiplied)
+
+
+@keras.saving.register_keras_serializable("gossamer")
+class MatMul(SimulatedOperator):
+    """Product of two batches of matrices."""
+
+    exact = staticmethod(tf.matmul)
+
+    @staticmethod
+    def rounded(left, right, steps, target):
+        steps = [tf.cast(step, tf.float64) for step in (*steps, target)]
+        return rescaled_twice(tf.matmul(left, right), steps[0] * steps[1] / steps[2])
+
+
+@keras.saving.register_keras_serializable("gossamer")
+class QuantizedLeakyReLU(SimulatedOperator):
+    """max(x, 0) + slope · min(x, 0), the slope in [0, 1]."""
+
+    def __init__(self, slope: float, **kwargs):
+        super().__init__(**kwargs)
+        self.slope = slope
+
+    def exact(self, inputs):
+        return tf.nn.leaky_relu(inputs, self.slope)
+
+    def rounded(self, codes, steps, target):
+        ratio = steps[0] / target
+        return converted(codes, tf.where(codes < 0.0, ratio * self.slope, ratio))
+
+    def get_config(self):
+        return {**super().get_config(), "slope": self.slope}
+
+
+@keras.saving.register_keras_serializable("gossamer")
+class Conversion(SimulatedOperator):
+    """The change from one range to another, which a file does in an operator of its own."""
+
+    exact = staticmethod(tf.identity)
+
+    @staticmethod
+    def rounded(codes, steps, target):
+        return converted(codes, steps[0] / target)
+
+
+PAIRED_TWINS = {"Add": QuantizedAdd, "Subtract": QuantizedSubtract, "Multiply": QuantizedMultiply}
+
+
+def simulated_twin(operation, rank: int) -> Callable | None:
+    """Return what makes the operator that stands for a Keras operation, or None without one.
+
+    Args:
+        operation: A layer or an operation.
+        rank: Of its first input.
+    """
+    kind = type(operation).__name__
+    if kind == "Matmul" and rank > 2:  # of two matrices it becomes a FULLY_CONNECTED
+        return MatMul
+    if kind in ("LeakyReLU", "LeakyRelu"):
+        return partial(QuantizedLeakyReLU, float(operation.negative_slope))
+    if kind == "Activation" and keras.activations.serialize(operation.activation) == "leaky_relu":
+        return partial(QuantizedLeakyReLU, 0.2)  # Keras's default
+    return None
