@@ -24,8 +24,8 @@ def step_of(quantizer):
 
 
 def codes_of(values, step):
-    """Return rounded values as codes."""
-    return tf.round(values / step)
+    """Return rounded values as codes; all zero in a range that has collapsed."""
+    return tf.round(tf.math.divide_no_nan(values, step))
 
 
 def requantized(accumulators, bias, source, weight, target):
@@ -40,12 +40,12 @@ def requantized(accumulators, bias, source, weight, target):
     """
     if bias is not None:
         accumulators = tf.cast(tf.cast(accumulators, tf.float64) + bias, tf.float32)
-    return tf.round(accumulators * (source * weight / target))
+    return tf.round(accumulators * tf.math.divide_no_nan(source * weight, target))
 
 
 def multiplied(left, right, steps, target):
     """Return the codes of a product of two tensors of codes (float32 factor, ties to even)."""
-    return tf.round(left * right * (steps[0] * steps[1] / target))
+    return tf.round(left * right * tf.math.divide_no_nan(steps[0] * steps[1], target))
 
 
 def added(left, right, steps, target):
@@ -53,7 +53,7 @@ def added(left, right, steps, target):
 
     Both factors become whole numbers, the larger of 21 bits.
     """
-    factors = tf.stack([steps[0] / target, steps[1] / target])
+    factors = tf.math.divide_no_nan(tf.stack(list(steps)), target)
     exponent = tf.bitwise.right_shift(tf.bitcast(tf.reduce_max(factors), tf.int32), 23) - 127
     unit = tf.pow(tf.constant(2.0, tf.float64), tf.cast(MULTIPLIER_BITS - exponent, tf.float64))
     whole = tf.round(tf.cast(factors, tf.float64) * unit)
@@ -79,6 +79,7 @@ def rescaled_twice(accumulators, ratio):
         accumulators: Whole numbers.
         ratio: Input steps over output step, a float64 scalar.
     """
+    ratio = tf.clip_by_value(ratio, 1e-30, 1e30)
     exponent = tf.floor(tf.math.log(ratio) / tf.math.log(tf.constant(2.0, tf.float64))) + 1.0
     whole = tf.round(ratio * tf.pow(tf.constant(2.0, tf.float64), 31.0 - exponent))
     left = tf.pow(tf.constant(2.0, tf.float64), tf.maximum(exponent, 0.0))
