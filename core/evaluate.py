@@ -43,9 +43,9 @@ def run(
         ahead = _submit(pool, inputs, rest, batch)
         while ahead:
             current, ahead = ahead, _submit(pool, inputs, rest, batch)
-            outputs = engine(np.stack([future.result() for _, future in current]))
-            for row, (sample, _) in enumerate(current):
-                yield sample, task.decode([output[row] for output in outputs], sample, card)
+            outputs = task.infer(engine, [future.result() for _, future in current])
+            for (sample, _), found in zip(current, outputs, strict=True):
+                yield sample, task.decode(found, sample, card)
             if advance is not None:
                 advance(len(current))
 

@@ -65,6 +65,15 @@ class ModelCard:
         offset = (np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)
         return image.astype(np.float32) * scale - offset
 
+    def pixel_range(self) -> tuple[float, float] | None:
+        """Return what black and white become, where that is the same for all channels.
+
+        An integer file whose input has this range takes the pixels themselves for codes.
+        """
+        if len(set(self.mean)) > 1 or len(set(self.std)) > 1:
+            return None
+        return -self.mean[0] / self.std[0], (1.0 - self.mean[0]) / self.std[0]
+
     def denormalise(self, inputs: np.ndarray) -> np.ndarray:
         """Map the network's float input (H, W, C) back to uint8 pixels, for pictures."""
         pixels = (inputs * np.asarray(self.std) + np.asarray(self.mean)) * 255.0

@@ -21,6 +21,7 @@ from core.errors import UserError, near_miss
 from core.model_card import ModelCard
 
 if TYPE_CHECKING:
+    from core.engines import Engine
     from core.network import Network
     from core.training.config import TrainConfig
 
@@ -171,6 +172,28 @@ class Task(abc.ABC):
             example = self.augment(example, rng, config)
         return self.encode(example, card)
 
+    def training_example(
+        self, example: Example, rng: np.random.Generator, config: TrainConfig
+    ) -> Example:
+        """Return what an epoch sees of a decoded sample: augmented, if that is wished.
+
+        A domain that trains on parts of its samples takes them here, augmented or not.
+        """
+        return self.augment(example, rng, config) if config.augment else example
+
+    def repeats(self, config: TrainConfig) -> int:
+        """Return how often an epoch takes each sample (patches per image)."""
+        return 1
+
+    def network_input(self, sample: Sample, card: ModelCard) -> np.ndarray:
+        """Return one float32 input of exactly the card's size, to calibrate and compare with."""
+        return self.prepare(sample, card)[0]
+
+    def infer(self, engine: Engine, inputs: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+        """Return the outputs for each prepared input; a domain of open sizes cuts tiles here."""
+        outputs = engine(np.stack(inputs))
+        return [[output[row] for output in outputs] for row in range(len(inputs))]
+
     def batches(self, dataset, config: TrainConfig):
         """Change the batched training `tf.data.Dataset` (multi-scale, mixing); default: not."""
         return dataset
@@ -188,6 +211,10 @@ class Task(abc.ABC):
 
     def training_input_shape(self, card: ModelCard, config: TrainConfig) -> tuple:
         """Return (height, width, channels) of the trained graph; None sides where they vary."""
+        return (*card.input_size, card.channels)
+
+    def saved_input_shape(self, card: ModelCard) -> tuple:
+        """Return (height, width, channels) of the graph that is evaluated and saved."""
         return (*card.input_size, card.channels)
 
     # --- training ---------------------------------------------------------------------------

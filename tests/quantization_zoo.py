@@ -4,7 +4,9 @@ import keras
 import numpy as np
 from keras import layers
 
+from core.layers.clip import Clip
 from core.layers.convolution import GroupedConv2D
+from core.layers.pixel_shuffle import DepthToSpace
 from core.model_card import ModelCard
 
 CARD = ModelCard("toy", "a", "medseg")
@@ -90,6 +92,13 @@ def sum_of_three(x):
 def upsampled(x):
     x = layers.UpSampling2D(2, interpolation="bilinear")(layers.Conv2D(4, 1)(x))
     return layers.Activation("relu")(x)
+
+
+def clipped_pixels(x):
+    """The end of a super-resolution network: the clip becomes the range of the last operator."""
+    x = layers.Concatenate()([x, x, x, x])
+    x = layers.Add()([x, layers.Conv2D(16, 3, padding="same")(x)])
+    return DepthToSpace(2)(Clip(0.0, 1.0)(x))
 
 
 def nested(x):
@@ -215,6 +224,7 @@ NETWORKS = [
     conv_norm_relu, depthwise, grouped, transposed, lone_norm, fused_in_layer, dense_head,
     shared_layer, gate, mean_and_max, concatenated_twice,
     sigmoids_concatenated, concatenations_in_a_row, sum_of_three, upsampled, nested, residual,
+    clipped_pixels,
     inverted_residual, hard_swish_gate, swish, gelu, leaky_and_tanh, separable, one_dimensional,
     dense_norm, layer_norm, transformer_block, attention_after_norm, own_attention,
     preprocessing, split_and_shuffle, pooled_pyramid, squares_and_differences,

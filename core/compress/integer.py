@@ -12,6 +12,8 @@ from core.compress.quantized_layers import QuantizedKernel
 from core.compress.quantizers import ActivationQuantizer
 from core.compress.ranges import constraints_of, raise_floors
 from core.compress.rewriter import Rewriter
+from core.compress.simulated_operators import RangeClip
+from core.layers.clip import Clip
 
 LARGEST_BIAS = 2.0**30  # of 2^31, so that the converter need not move any scale
 
@@ -133,6 +135,9 @@ class _Plain(Rewriter):
             self.tensors[call.outputs[0]] = self.tensors[call.inputs[0]]
         elif isinstance(layer, QuantizedKernel):
             plain = self.once(layer, lambda: layer.plain(rounded=self.rounded))
+            self.tensors[call.outputs[0]] = plain(self.tensors[call.inputs[0]])
+        elif isinstance(layer, RangeClip):
+            plain = self.once(layer, lambda: Clip(layer.low, layer.high, name=layer.name))
             self.tensors[call.outputs[0]] = plain(self.tensors[call.inputs[0]])
         else:
             self.copy(call)

@@ -8,6 +8,7 @@ import keras
 
 from core.compress.operators import FUSED_ACTIVATIONS, JOINING, MOVING
 from core.compress.quantizers import ActivationQuantizer, is_exporting
+from core.layers.clip import Clip
 
 
 @dataclass
@@ -61,10 +62,10 @@ def range_of(tensor) -> ActivationQuantizer | None:
 def producer_of(tensor):
     """Return the layer whose kernel makes a symbolic tensor, a fused activation included."""
     operation, number = tensor._keras_history[:2]
-    function = getattr(operation, "activation", None)
+    fused = isinstance(operation, Clip)
     if isinstance(operation, keras.layers.Activation):
-        if keras.activations.serialize(function) not in FUSED_ACTIVATIONS:
-            return None
+        fused = keras.activations.serialize(operation.activation) in FUSED_ACTIVATIONS
+    if fused:
         tensor = operation._inbound_nodes[number].input_tensors[0]
         operation = tensor._keras_history.operation
     return operation if isinstance(operation, Linked) else None

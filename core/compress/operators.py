@@ -32,7 +32,8 @@ JOINING = {"Concatenate", "Stack", "Maximum", "Minimum"}
 PAIRED = {"Add", "Subtract", "Multiply"}
 # Operators with an integer kernel whose output has a range of its own.
 COMPUTING = {
-    "Abs", "Absolute", "Activation", "AddEpsilon", "ChannelMean", "ELU", "Elu", "Exp", "Gelu",
+    "Abs", "Absolute", "Activation", "AddEpsilon", "ChannelMean", "Clip", "ELU", "Elu", "Exp",
+    "Gelu",
     "GlobalAveragePooling1D", "GlobalAveragePooling2D", "HardSilu", "InverseRoot", "LeakyReLU",
     "LeakyRelu", "MatMul", "Matmul", "Mean", "PReLU", "ReLU", "Relu", "Relu6", "Rsqrt",
     "Sigmoid", "Softmax", "Sum", "Tanh",

@@ -38,8 +38,9 @@ from core.compress.quantized_layers import (
 from core.compress.quantizers import FIXED_RANGES, ActivationQuantizer
 from core.compress.rewriter import Rewriter
 from core.compress.scheme import Scheme
-from core.compress.simulated_operators import PAIRED_TWINS, Conversion, simulated_twin
+from core.compress.simulated_operators import PAIRED_TWINS, Conversion, RangeClip, simulated_twin
 from core.errors import UserError
+from core.layers.clip import Clip
 from core.layers.convolution import GroupedConv2D
 
 
@@ -88,6 +89,7 @@ class _Quantizing(Rewriter):
     Attributes:
         codes: Old value → the quantizer whose codes it carries.
         shared: Old value → the quantizer it must use because it meets others in one operator.
+        limits: Old value → the range a `Clip` gives it, which then needs no operator.
     """
 
     def __init__(self, graph: Graph, scheme: Scheme, keep: frozenset[str]):
@@ -95,6 +97,7 @@ class _Quantizing(Rewriter):
         self.scheme, self.keep = scheme, keep
         self.codes: dict[int, ActivationQuantizer] = {}
         self.shared: dict[int, ActivationQuantizer] = {}
+        self.limits: dict[int, tuple[float, float]] = {}
         self._share_joined()
 
     def emit_input(self, value: int, tensor, name: str) -> None:
@@ -283,10 +286,13 @@ class _Quantizing(Rewriter):
         function, end = self._fuse_activation(call.outputs[0])
         if function is not None:
             x = keras.layers.Activation(function, name=self.name(f"{norm.name}.{function}"))(x)
+        limits = self.limits.get(end) if rank < 4 else None
+        if limits is not None:
+            x = RangeClip(*limits, name=self.name(f"{norm.name}.clip"))(x)
         if rank == 4:
             self._quantized(end, x, norm.name)
             return
-        quantizer = self.shared.get(end) or self._quantizer(norm.name)
+        quantizer = self.shared.get(end) or self._quantizer(norm.name, limits=limits)
         target = (x.shape[-1],) if rank == 2 else (length, x.shape[-1])
         shaped = keras.layers.Reshape(target, name=self.name("as_image"))
         self.tensors[end], self.codes[end] = shaped(quantizer(x)), quantizer
@@ -354,6 +360,15 @@ class _Quantizing(Rewriter):
     def _emit_computing(self, call: Call) -> None:
         operation, kind = call.operation, type(call.operation).__name__
         twin, outputs = None, None
+        if self._is_range(call):
+            value, limits = call.outputs[0], (operation.low, operation.high)
+            clip = RangeClip(*limits, name=self.name(operation.name))
+            self._put(
+                value,
+                clip(self.tensors[call.inputs[0]]),
+                self._quantizer(operation.name, None, limits),
+            )
+            return
         if self.scheme.exception(operation) is None:
             twin = simulated_twin(operation, len(self.graph.shapes[call.inputs[0]]))
         if twin is not None:
@@ -371,9 +386,11 @@ class _Quantizing(Rewriter):
 
     def _quantized(self, value: int, tensor, name: str, function: str | None = None) -> None:
         """Put a value's quantizer behind its tensor."""
-        quantizer = self.shared.get(value)
+        quantizer, limits = self.shared.get(value), self.limits.get(value)
+        if limits is not None:
+            tensor = RangeClip(*limits, name=self.name(f"{name}.clip"))(tensor)
         if quantizer is None:
-            quantizer = self._quantizer(name, function)
+            quantizer = self._quantizer(name, function, limits)
         elif function in FIXED_RANGES and self.scheme.activation_bits == 8:
             own = self._quantizer(f"{name}.own", function)
             tensor = self._conversion(quantizer)(own(tensor, only_simulated=True))
@@ -382,11 +399,11 @@ class _Quantizing(Rewriter):
     def _put(self, value: int, tensor, quantizer: ActivationQuantizer, ties=None) -> None:
         self.tensors[value], self.codes[value] = quantizer(tensor, ties=ties), quantizer
 
-    def _quantizer(self, name: str, function: str | None = None) -> ActivationQuantizer:
-        scheme = self.scheme
+    def _quantizer(self, name: str, function: str | None = None, limits=None):
+        scheme, fixed = self.scheme, limits or FIXED_RANGES.get(function)
         return ActivationQuantizer(
             scheme.activation_bits,
-            FIXED_RANGES.get(function) if scheme.activation_bits == 8 else None,
+            fixed if scheme.activation_bits == 8 else None,
             scheme.observer,
             scheme.decay,
             scheme.percentile,
@@ -396,12 +413,23 @@ class _Quantizing(Rewriter):
     def _fuse_activation(self, value: int) -> tuple[str | None, int]:
         """Return the activation the converter fuses into a value's operator, and its output."""
         user = self.graph.sole_user(value)
-        if user is None or activation_of(user.operation) not in FUSED_ACTIVATIONS:
+        if user is None or self.scheme.exception(user.operation) is not None:
             return None, value
-        if self.scheme.exception(user.operation) is not None:
+        if self._is_range(user):
+            self._done.add(id(user))
+            self.limits[user.outputs[0]] = (user.operation.low, user.operation.high)
+            return None, user.outputs[0]
+        if activation_of(user.operation) not in FUSED_ACTIVATIONS:
             return None, value
         self._done.add(id(user))
         return activation_of(user.operation), user.outputs[0]
+
+    def _is_range(self, call: Call) -> bool:
+        """Whether a call clips to what an 8-bit range of its own can clip to."""
+        clip = call.operation
+        if not isinstance(clip, Clip) or self.scheme.activation_bits != 8:
+            return False
+        return call.outputs[0] not in self.shared and clip.low <= 0.0 <= clip.high
 
     def _share_joined(self) -> None:
         """Give everything that meets in a joining operator one range.

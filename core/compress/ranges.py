@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from core.compress.graph import graph_of
+from core.compress.links import range_of
 from core.compress.quantized_layers import NARROWEST, QuantizedKernel
 from core.compress.quantizers import ActivationQuantizer, percentile_range, rounding_off
 from core.errors import UserError
@@ -120,6 +121,30 @@ def calibrate(model, samples: Iterable[np.ndarray], *, batch: int = 8) -> None:
                 "calibration samples hold NaN or infinity: check the training."
             )
         layer.set_range(low, high)
+
+
+def fix_input_range(model, limits: tuple[float, float] | None) -> None:
+    """Fix the range of a quantized model's inputs; ranges shared with other tensors stay.
+
+    Args:
+        model: A calibrated result of `quantize_aware`; any other model is left alone.
+        limits: (low, high) with zero between them, or None to do nothing.
+    """
+    if limits is None or not limits[0] <= 0.0 <= limits[1]:
+        return
+    for quantizer in model.layers:
+        if not isinstance(quantizer, ActivationQuantizer) or quantizer.bits != 8:
+            continue
+        tensors = [node.input_tensors[0] for node in quantizer._inbound_nodes]
+        # From the input itself, or from what was moved from it.
+        outside = [t for t in tensors if range_of(t) is not quantizer]
+        if outside and all(_is_input(tensor) for tensor in outside):
+            quantizer.set_range(*limits)
+            quantizer.fixed = (float(limits[0]), float(limits[1]))
+
+
+def _is_input(tensor) -> bool:
+    return isinstance(tensor._keras_history.operation, keras.layers.InputLayer)
 
 
 def raise_floors(model) -> list[str]:

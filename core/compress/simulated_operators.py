@@ -17,6 +17,8 @@ from core.compress.kernel_arithmetic import (
     step_of,
 )
 from core.compress.links import Linked
+from core.compress.quantizers import is_exporting
+from core.layers.clip import Clip
 
 
 class SimulatedOperator(Linked, keras.layers.Layer):
@@ -104,6 +106,14 @@ class Conversion(SimulatedOperator):
     @staticmethod
     def rounded(codes, steps, target):
         return converted(codes, tf.math.divide_no_nan(steps[0], target))
+
+
+@keras.saving.register_keras_serializable("gossamer")
+class RangeClip(Clip):
+    """A clip that a file needs no operator for: the range behind it clips to the same limits."""
+
+    def call(self, inputs):
+        return inputs if is_exporting() else super().call(inputs)
 
 
 PAIRED_TWINS = {"Add": QuantizedAdd, "Subtract": QuantizedSubtract, "Multiply": QuantizedMultiply}

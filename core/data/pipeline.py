@@ -107,7 +107,7 @@ class TrainingData:
             cache_bytes = _memory_bytes() // 4
         self.epoch = 0
         self._task, self._index, self._card, self._config = task, index, card, config
-        self._outputs = outputs
+        self._outputs, self._repeats = outputs, task.repeats(config)
         self._cache = ExampleCache(task, card, cache_bytes if config.cache else 0)
         self._workers = config.workers or len(os.sched_getaffinity(0))
         self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="samples")
@@ -123,7 +123,7 @@ class TrainingData:
         known, batches = self._ordered
         if known == epoch:
             return batches
-        count, batch = len(self._index), self._config.batch
+        count, batch = len(self._index) * self._repeats, self._config.batch
         rng = np.random.default_rng([self._config.seed, epoch, _ORDER])
         starts = list(range(batch, count, batch))
         if batch > 1 and starts and count - starts[-1] == 1:
@@ -133,12 +133,10 @@ class TrainingData:
         return batches
 
     def example(self, epoch: int, position: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return input and target of a sample as an epoch sees it."""
-        sample = self._index.samples[position]
-        example = self._cache.load(sample)
-        if self._config.augment:
-            rng = np.random.default_rng([self._config.seed, epoch, position, _AUGMENTATION])
-            example = self._task.augment(example, rng, self._config)
+        """Return input and target at a position of an epoch; beyond the index it starts again."""
+        sample = self._index.samples[position % len(self._index)]
+        rng = np.random.default_rng([self._config.seed, epoch, position, _AUGMENTATION])
+        example = self._task.training_example(self._cache.load(sample), rng, self._config)
         inputs, target = self._task.encode(example, self._card)
         if target is None:
             raise UserError(

@@ -109,11 +109,16 @@ def export(
         notes.append(f"calibrated with {source}")
     if own_path:
         model, widened = integer_network(
-            model, calibration, rescale=equalize, correct_bias=correct_bias
+            model,
+            calibration,
+            rescale=equalize,
+            correct_bias=correct_bias,
+            pixels=card.pixel_range(),
         )
         notes += widened
         calibration = None
-    content = to_tflite(model, precision, calibration=calibration, io=io)
+    shape = (*card.input_size, card.channels)
+    content = to_tflite(model, precision, input_shape=shape, calibration=calibration, io=io)
     check_converted(content, precision, out.name, float_allowed=float_exceptions(run))
     document = {
         "model_card": card.to_dict(),
@@ -168,7 +173,12 @@ def deployable(
 
 
 def integer_network(
-    model, calibration, *, rescale: bool = False, correct_bias: bool = False
+    model,
+    calibration,
+    *,
+    rescale: bool = False,
+    correct_bias: bool = False,
+    pixels: tuple[float, float] | None = None,
 ) -> tuple[object, list[str]]:
     """Return the model an int8 file computes, and notes on what was changed for it.
 
@@ -177,6 +187,7 @@ def integer_network(
             its quantizers.
         calibration: Calibration samples of a float network, float32 (H, W, C).
         rescale, correct_bias: As `equalize` and `correct_bias` of `export`.
+        pixels: `ModelCard.pixel_range` of a float network.
     """
     from core.compress.equalize import correct_biases, equalize
     from core.compress.integer import integer_form
@@ -187,7 +198,7 @@ def integer_network(
         if rescale:
             model, pairs = equalize(model)
             notes.append(f"{len(pairs)} pairs of layers equalized")
-        model = calibrated_network(model, calibration)
+        model = calibrated_network(model, calibration, pixels)
     folded, widened = integer_form(model)
     if correct_bias:
         corrected = correct_biases(folded, calibration)
@@ -195,14 +206,15 @@ def integer_network(
     return folded, [*notes, *widened]
 
 
-def calibrated_network(model, calibration):
+def calibrated_network(model, calibration, pixels: tuple[float, float] | None = None):
     """Return a float network with fake quantizers, calibrated: post-training int8."""
     from core.compress.quantize import quantize_aware
-    from core.compress.ranges import calibrate
+    from core.compress.ranges import calibrate, fix_input_range
     from core.compress.scheme import Scheme
 
     quantized = quantize_aware(model, Scheme(observer="minmax"))
     calibrate(quantized, calibration)
+    fix_input_range(quantized, pixels)
     return quantized
 
 
@@ -223,7 +235,7 @@ def calibration_samples(
     index = task.read(data, format)
     split = "train" if "train" in index.counts() else "all"
     chosen = spread(index.split(split), count)
-    inputs = [task.prepare(sample, card)[0] for sample in chosen.samples]
+    inputs = [task.network_input(sample, card) for sample in chosen.samples]
     return inputs, f"{len(inputs)} samples of {data} ({split})"
 
 

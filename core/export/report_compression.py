@@ -108,7 +108,9 @@ def measure_noise(task: Task, run: RunFolder, path: Path) -> None:
     size = tuple(document["model_card"]["input_size"])
     model, card = deployable(task, run, size)
     inputs, _ = calibration_samples(task, card, run.config.data, run.config.format, CALIBRATION)
-    quantized = model if is_quantized(model) else calibrated_network(model, inputs)
+    quantized = model
+    if not is_quantized(model):
+        quantized = calibrated_network(model, inputs, card.pixel_range())
     samples = inputs[:: max(1, len(inputs) // NOISE_SAMPLES)][:NOISE_SAMPLES]
     record_noise(run, path, layer_noise(quantized, samples), len(samples))
 

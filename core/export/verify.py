@@ -228,7 +228,7 @@ def _compare_outputs(result: Verification, task: Task, path: Path, engines, inde
 
     chosen = spread(index, OUTPUT_SAMPLES).samples
     card, simulated = engines["keras"].card, is_quantized(engines["keras"].model)
-    inputs = np.stack([task.prepare(sample, card)[0] for sample in chosen])
+    inputs = np.stack([task.network_input(sample, card) for sample in chosen])
     reference = engines["keras"](inputs)
     for key, name in (("file", "XNNPACK"), ("file_reference", "reference kernels")):
         if key not in engines:

@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from core.compress.ranges import fix_input_range
 from core.compress.stages import Stage, copied
 from core.data.index import Index, spread
 from core.engines import KerasEngine
@@ -85,7 +86,7 @@ def build_trained(
 def build_saved(task: Task, network: Network, card: ModelCard, config: TrainConfig):
     """Return the same network in float32 at the card's size: what is evaluated and saved."""
     with _precision("float32"):
-        return _build(task, network, card, config, (*card.input_size, card.channels))
+        return _build(task, network, card, config, task.saved_input_shape(card))
 
 
 def build_compressed(
@@ -98,8 +99,9 @@ def build_compressed(
     """
     source = initial_run(config, task.name)
     samples = spread(index, CALIBRATION_SAMPLES).samples
-    inputs = [task.prepare(sample, card)[0] for sample in samples]
+    inputs = [task.network_input(sample, card) for sample in samples]
     model = stage.prepare(deployed(network, source), inputs)
+    fix_input_range(model, card.pixel_range())
     return model, copied(model)
 
 

@@ -8,6 +8,8 @@ from quantization_zoo import (
     CARD,
     NETWORKS,
     build,
+    clipped_pixels,
+    concatenated_twice,
     conv_norm_relu,
     depthwise,
     gate,
@@ -20,7 +22,7 @@ from quantization_zoo import (
 from core.compress.integer import float_form, integer_form
 from core.compress.quantize import quantize_aware
 from core.compress.quantizers import ActivationQuantizer, rounding_off
-from core.compress.ranges import calibrate
+from core.compress.ranges import calibrate, fix_input_range
 from core.compress.scheme import OBSERVERS, Scheme
 from core.engines import LiteRTEngine, output_error, signal_to_noise
 from core.errors import UserError
@@ -213,6 +215,31 @@ def test_quantized_models_save_and_load(tmp_path):
     np.testing.assert_array_equal(
         outputs_of(quantized, inputs())[0], outputs_of(loaded, inputs())[0]
     )
+
+
+def test_a_clip_and_the_pixels_are_ranges_of_the_file():
+    """Codes of an image network with uint8 input and output are the pixels themselves."""
+    quantized = quantize_aware(build(clipped_pixels))
+    calibrate(quantized, np.abs(inputs()) / 4)
+    fix_input_range(quantized, (0.0, 1.0))
+    content = to_tflite(quantized, "int8", io="uint8")
+    names = [operator.name for operator in operators(content)]
+    assert not {"MINIMUM", "MAXIMUM", "RELU"} & set(names)
+    first, last = operators(content)[0].inputs[0], operators(content)[-1].outputs[0]
+    for tensor in (first, last):
+        assert tensor.scales[0] == pytest.approx(1 / 255) and tensor.zero_points[0] == 0
+
+
+def test_an_input_range_shared_with_other_values_stays():
+    quantized = quantize_aware(build(concatenated_twice))
+    calibrate(quantized, inputs())
+    before = [(q.minimum.numpy(), q.maximum.numpy()) for q in ranges_of(quantized)]
+    fix_input_range(quantized, (0.0, 1.0))
+    assert [(q.minimum.numpy(), q.maximum.numpy()) for q in ranges_of(quantized)] == before
+
+
+def ranges_of(model) -> list[ActivationQuantizer]:
+    return [layer for layer in model.layers if isinstance(layer, ActivationQuantizer)]
 
 
 def test_ranges_always_hold_zero():
