@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import typer
 
 from core.command_line.compress import compress
@@ -28,7 +30,9 @@ _COMMANDS = (
 )
 
 
-def bind(name: str, summary: str, task: str) -> typer.Typer:
+def bind(
+    name: str, summary: str, task: str, *, instead: Mapping[str, Callable] | None = None
+) -> typer.Typer:
     """Return a Typer app with all the shared commands, to which an app adds its own.
 
     Args:
@@ -36,6 +40,7 @@ def bind(name: str, summary: str, task: str) -> typer.Typer:
         summary: A line for the help.
         task: "module:attribute" of the app's `core.task.Task`; imported by the first command that
             needs it, so that the help stays quick.
+        instead: Shared command → the app's own function for it.
     """
     app = new_app(f"{summary[0].upper()}{summary[1:]}.")
 
@@ -44,5 +49,6 @@ def bind(name: str, summary: str, task: str) -> typer.Typer:
         ctx.obj = Binding(name, task)
 
     for command, function, panel in _COMMANDS:
+        function = (instead or {}).get(command, function)
         app.command(command, cls=Command, rich_help_panel=panel)(function)
     return app

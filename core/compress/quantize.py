@@ -13,9 +13,9 @@ from functools import partial
 import keras
 import numpy as np
 
-from core.compress.clusters import recovered_centroids
-from core.compress.folding import activation_of, affine_of, window_of
+from core.compress.folding import activation_of
 from core.compress.graph import Call, Graph, graph_of
+from core.compress.joined import joined_groups
 from core.compress.operators import (
     ACTIVATIONS,
     AVERAGING,
@@ -29,16 +29,13 @@ from core.compress.operators import (
 )
 from core.compress.primitives import primitive_form
 from core.compress.quantized_layers import (
-    QuantizedConv2D,
-    QuantizedConv2DTranspose,
-    QuantizedDense,
-    QuantizedDepthwiseConv2D,
     QuantizedKernel,
 )
 from core.compress.quantizers import FIXED_RANGES, ActivationQuantizer
 from core.compress.rewriter import Rewriter
 from core.compress.scheme import Scheme
 from core.compress.simulated_operators import PAIRED_TWINS, Conversion, RangeClip, simulated_twin
+from core.compress.weighted_twins import WeightedTwins, is_split
 from core.errors import UserError
 from core.layers.clip import Clip
 from core.layers.convolution import GroupedConv2D
@@ -95,10 +92,12 @@ class _Quantizing(Rewriter):
     def __init__(self, graph: Graph, scheme: Scheme, keep: frozenset[str]):
         super().__init__(graph)
         self.scheme, self.keep = scheme, keep
+        self.twins = WeightedTwins(scheme, keep)
         self.codes: dict[int, ActivationQuantizer] = {}
         self.shared: dict[int, ActivationQuantizer] = {}
         self.limits: dict[int, tuple[float, float]] = {}
-        self._share_joined()
+        for name, values in joined_groups(graph, scheme):
+            self.shared.update(dict.fromkeys(values, self._quantizer(name)))
 
     def emit_input(self, value: int, tensor, name: str) -> None:
         self._quantized(value, tensor, name)
@@ -145,9 +144,10 @@ class _Quantizing(Rewriter):
             if follower is not None:
                 norm, end = follower.operation, follower.outputs[0]
         x = self.tensors[call.inputs[0]]
-        if isinstance(layer, GroupedConv2D) and layer.groups > 1:
-            x = self._depthwise_part(layer, x)
-        x = self.once(layer, lambda: self._weighted_twin(layer, norm, x))(x)
+        if is_split(layer):
+            x = self._first_half(layer, x)
+        shape = tuple(x.shape)
+        x = self.once(layer, lambda: self.twins.twin(layer, norm, shape, self.name(layer.name)))(x)
         own = function
         if function == "linear":
             own, end = self._fuse_activation(end)
@@ -159,6 +159,15 @@ class _Quantizing(Rewriter):
             make = simulated_twin(activated, 4) or partial(keras.layers.Activation, own)
             activated = make(name=self.name(f"{layer.name}.{own}"))
             self._quantized(end, activated(self.tensors[end]), activated.name, own)
+
+    def _first_half(self, layer: GroupedConv2D, x):
+        """Emit the first half of a grouped convolution (see `GroupedConv2D`)."""
+        name, shape = f"{layer.name}.depthwise", tuple(x.shape)
+        twin = self.once(
+            ("depthwise", id(layer)),
+            lambda: self.twins.first_half(layer, shape, self.name(name)),
+        )
+        return self._quantizer(twin.name)(twin(x))
 
     def _norm_folds(self, call: Call) -> bool:
         """Whether the normalisation behind a layer may go into its kernel.
@@ -175,89 +184,6 @@ class _Quantizing(Rewriter):
         scaled = isinstance(norm, keras.layers.BatchNormalization) and norm.scale
         return not scaled or float(np.min(norm.gamma)) >= 0
 
-    def _weighted_twin(self, layer, norm, x):
-        """Return the quantized twin of a layer (after the depthwise part, of a grouped one)."""
-        kernel = keras.ops.convert_to_numpy(layer.kernel)
-        bias = keras.ops.convert_to_numpy(layer.bias) if layer.use_bias else None
-        options = self._options(norm)
-        options |= {"use_bias": bias is not None and norm is None}
-        options |= {"name": self.name(layer.name)}
-        depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
-        grouped = isinstance(layer, GroupedConv2D) and layer.groups > 1
-        if grouped:
-            kernel = layer.group_sum()
-            twin = QuantizedConv2D(layer.filters, 1, fixed_kernel=True, **options)
-        elif isinstance(layer, keras.layers.Dense):
-            twin = QuantizedDense(layer.units, **self._kept(kernel, options))
-        elif isinstance(layer, keras.layers.Conv2DTranspose):
-            twin = QuantizedConv2DTranspose(
-                layer.filters, layer.kernel_size, output_padding=layer.output_padding,
-                **window_of(layer), **self._kept(kernel, options),
-            )  # fmt: skip
-        elif depthwise:
-            twin = QuantizedDepthwiseConv2D(
-                layer.kernel_size, depth_multiplier=layer.depth_multiplier,
-                **window_of(layer), **options,
-            )  # fmt: skip
-        else:
-            twin = QuantizedConv2D(
-                layer.filters, layer.kernel_size, groups=layer.groups,
-                **window_of(layer), **self._kept(kernel, options),
-            )  # fmt: skip
-        twin.build(tuple(x.shape))
-        twin.fill(kernel, bias, norm)
-        return twin
-
-    def _options(self, norm) -> dict:
-        constants = None
-        if norm is not None:
-            names = ("epsilon", "momentum", "scale", "center")
-            constants = {name: getattr(norm, name) for name in names}
-        return {
-            "bits": self.scheme.weight_bits,
-            "granularity": "channel" if self.scheme.per_channel else "folded",
-            "norm": constants,
-        }
-
-    def _kept(self, kernel: np.ndarray, options: dict, per_channel: bool | None = None) -> dict:
-        """Return the options that keep the zeros and clusters of a kernel."""
-        centroids = None
-        if "clusters" in self.keep:
-            centroids = recovered_centroids(kernel, per_channel)
-        if centroids is not None:
-            options = {
-                **options,
-                "clusters": {"k": centroids.shape[-1], "per_channel": centroids.ndim == 2},
-                # One scale over the plain kernel: equal weights keep equal codes.
-                "granularity": "channel" if centroids.ndim == 2 else "tensor",
-            }
-        return {**options, "keep_zeros": "zeros" in self.keep and bool((kernel == 0).any())}
-
-    def _depthwise_part(self, layer, x):
-        """Emit the first half of a grouped convolution (see `GroupedConv2D`)."""
-        kernel = keras.ops.convert_to_numpy(layer.depthwise_kernel(layer.kernel))
-        centroids = recovered_centroids(keras.ops.convert_to_numpy(layer.kernel))
-        options, own = self._options(None), centroids is not None and centroids.ndim == 2
-        # Clusters of a filter lie in several depthwise channels, which then have their own.
-        channels = kernel.reshape(*kernel.shape[:2], -1) if own else kernel
-        options = self._kept(channels, options, own or None)
-
-        def make():
-            twin = QuantizedDepthwiseConv2D(
-                layer.kernel_size,
-                depth_multiplier=kernel.shape[-1],
-                use_bias=False,
-                name=self.name(f"{layer.name}.depthwise"),
-                **window_of(layer),
-                **options,
-            )
-            twin.build(tuple(x.shape))
-            twin.fill(kernel)
-            return twin
-
-        twin = self.once(("depthwise", id(layer)), make)
-        return self._quantizer(twin.name)(twin(x))
-
     def _emit_lone_norm(self, call: Call) -> None:
         """A normalisation with nothing to fold into becomes a 1×1 depthwise convolution."""
         norm, value = call.operation, call.inputs[0]
@@ -270,19 +196,10 @@ class _Quantizing(Rewriter):
                 "image, so it has no integer form; leave it in float "
                 f"(exceptions={{'{norm.name}': 'float'}})."
             )
-        factor, shift = affine_of(norm)
-
-        def make():
-            options = {**self._options(None), "granularity": "channel"}
-            twin = QuantizedDepthwiseConv2D(1, name=self.name(norm.name), **options)
-            twin.build((None, None, None, len(factor)))
-            twin.fill(factor.reshape(1, 1, -1, 1), shift)
-            return twin
-
         length = 1 if rank == 2 else -1 if x.shape[1] is None else x.shape[1]
         if rank < 4:
             x = keras.layers.Reshape((1, length, x.shape[-1]), name=self.name("as_image"))(x)
-        x = self.once(norm, make)(x)
+        x = self.once(norm, lambda: self.twins.lone_norm(norm, self.name(norm.name)))(x)
         function, end = self._fuse_activation(call.outputs[0])
         if function is not None:
             x = keras.layers.Activation(function, name=self.name(f"{norm.name}.{function}"))(x)
@@ -430,54 +347,6 @@ class _Quantizing(Rewriter):
         if not isinstance(clip, Clip) or self.scheme.activation_bits != 8:
             return False
         return call.outputs[0] not in self.shared and clip.low <= 0.0 <= clip.high
-
-    def _share_joined(self) -> None:
-        """Give everything that meets in a joining operator one range.
-
-        TFLite demands equal scales there, and the converter does not take two ranges in a row on
-        one value, so a value that other operators read too carries the common range everywhere;
-        joining operators that share a value, or feed one another, share one range.
-        """
-        calls = [
-            call
-            for call in self.graph.calls
-            if type(call.operation).__name__ in JOINING
-            and self.scheme.exception(call.operation) is None
-        ]
-        group = {id(call): id(call) for call in calls}
-        met: dict[int, int] = {}
-        makers = {v: call for call in self.graph.calls for v in call.outputs}
-        values = {id(call): self._with_sources(call, makers) for call in calls}
-        for call in calls:
-            for value in values[id(call)]:
-                if value in met:
-                    old, new = group[id(call)], group[met[value]]
-                    group = {key: new if g == old else g for key, g in group.items()}
-                met[value] = id(call)
-        quantizers: dict[int, ActivationQuantizer] = {}
-        for call in calls:
-            key = group[id(call)]
-            if key not in quantizers:
-                quantizers[key] = self._quantizer(call.operation.name)
-            self.shared.update(dict.fromkeys(values[id(call)], quantizers[key]))
-
-    def _with_sources(self, call: Call, makers: dict[int, Call]) -> list[int]:
-        """Return the values a joining operator binds, and what those were moved from.
-
-        Otherwise a maximum or a pooling before a concatenation would first be converted to the
-        common scale, an operator of its own that XNNPACK computes with eight bits.
-        """
-        found, pending = [], [*call.inputs, *call.outputs]
-        while pending:
-            value = pending.pop()
-            if value in found:
-                continue
-            found.append(value)
-            maker = makers.get(value)
-            moves = maker is not None and type(maker.operation).__name__ in MOVING
-            if moves and self.scheme.exception(maker.operation) is None:
-                pending += maker.inputs[:1]
-        return found
 
 
 def _check_exceptions(graph: Graph, scheme: Scheme) -> None:

@@ -48,7 +48,7 @@ def training_card(card: ModelCard, config: TrainConfig, index: Index) -> ModelCa
             f"{index.root}: has {len(labels)} labels ({', '.join(labels)}), but classes is "
             f"{config.classes}; make the two agree."
         )
-    if not labels and len(card.labels) != config.classes:
+    if not labels and card.labels and len(card.labels) != config.classes:
         labels = tuple(f"class {n}" for n in range(config.classes))
         labels = ("foreground",) if config.classes == 1 else labels
     if labels:

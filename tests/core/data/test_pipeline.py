@@ -7,7 +7,7 @@ from core.data.index import Index, Sample
 from core.data.pipeline import ExampleCache, TrainingData
 from core.errors import UserError
 from core.model_card import ModelCard
-from core.task import Example
+from core.task import Example, Task
 from core.training.config import TrainConfig
 
 CARD = ModelCard(network="n", variant="v", app="a")
@@ -16,8 +16,13 @@ CARD = ModelCard(network="n", variant="v", app="a")
 class CountingTask:
     """Samples are 2×2 images of their own number; augmentation adds a random number."""
 
-    def __init__(self, broken=()):
-        self.loads, self.broken = [], broken
+    training_example = Task.training_example
+
+    def __init__(self, broken=(), repeats=1):
+        self.loads, self.broken, self.patches = [], broken, repeats
+
+    def repeats(self, config):
+        return self.patches
 
     def load(self, sample, card):
         self.loads.append(sample.id)
@@ -93,6 +98,18 @@ def test_same_bytes_for_any_workers_and_cache(workers, cache):
     training = data(10, workers=workers, cache=cache)
     epoch_of(training, 0)
     assert content(epoch_of(training, 3)) == expected
+
+
+def test_an_epoch_takes_each_sample_as_often_as_the_task_says():
+    """Patches of large images: each time another part, and each time in another place."""
+    training = data(3, task=CountingTask(repeats=4))
+    labels, added = [], []
+    for x, y in epoch_of(training, 0):
+        labels += y[:, 0].tolist()
+        added += (x[:, 1, 0, 0] - y[:, 0]).tolist()
+    assert training.samples == 12
+    assert sorted(labels) == [0] * 4 + [1] * 4 + [2] * 4
+    assert len(set(added)) == 12
 
 
 def test_another_seed_gives_other_batches():
