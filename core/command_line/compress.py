@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from core.task import Task
     from core.training.compressing import StagePlan
 
-METHODS = ("prune", "cluster", "quantize")
+METHODS = ("adapt", "prune", "cluster", "quantize")
 _QUICK = {"epochs": 1, "steps_per_epoch": 2}
 
 
@@ -31,7 +31,7 @@ def compress(
     method: Annotated[
         str | None,
         typer.Option(
-            metavar="prune|cluster|quantize",
+            metavar="adapt|prune|cluster|quantize",
             help="One method, or several in a row: prune,cluster,quantize.",
         ),
     ] = None,
@@ -78,7 +78,8 @@ def compress(
     """Make a trained network smaller; each method is fine-tuned with the app's own training.
 
     prune sets weights to zero, cluster leaves few different values, quantize trains with the
-    rounding of int8. Later methods keep what earlier ones reached.
+    rounding of int8. Later methods keep what earlier ones reached. adapt, which comes first, makes
+    nothing smaller: it betters the weights by low-rank updates under the network's own guidance.
     """
     from core.command_line.progress import TrainingProgress
     from core.run_folder import RunFolder

@@ -70,7 +70,18 @@ def round_biases(folded) -> None:
                 seen[id(layer)] = (layer, None)  # shared by inputs of different scales
     for layer, scale in seen.values():
         if scale is not None:
-            layer.bias.assign(np.rint(np.asarray(layer.bias, np.float64) / scale) * scale)
+            bias = np.rint(np.asarray(layer.bias, np.float64) / scale) * scale
+            layer.bias.assign(_not_all_equal(bias.astype(np.float32)))
+
+
+def _not_all_equal(bias: np.ndarray) -> np.ndarray:
+    """Return biases that the converter rounds one by one, by moving one in its last place.
+
+    Where all are equal it takes the first channel's code for all, whatever their scales.
+    """
+    if len(bias) > 1 and bias[0] and (bias == bias[0]).all():
+        bias[0] = np.nextafter(bias[0], np.float32(0))
+    return bias
 
 
 def float_form(model, *, rounded: bool = False) -> keras.Model:

@@ -12,20 +12,22 @@ from __future__ import annotations
 import tensorflow as tf
 
 MULTIPLIER_BITS = 20  # of XNNPACK's sums
+# The converter widens ranges below 1e-6 by itself, which would undo what is chosen here.
+NARROWEST = 1e-5
 
 
 def step_of(quantizer):
-    """Return the scale a file gives an 8-bit range, a float32 scalar."""
+    """Return the scale a file gives an 8-bit range, a float32 scalar; never quite zero."""
     low, high = (
         tf.cast(tf.convert_to_tensor(end), tf.float64)
         for end in (quantizer.minimum, quantizer.maximum)
     )
-    return tf.cast((high - low) / 255.0, tf.float32)
+    return tf.cast(tf.maximum(high - low, NARROWEST) / 255.0, tf.float32)
 
 
 def codes_of(values, step):
-    """Return rounded values as codes; all zero in a range that has collapsed."""
-    return tf.round(tf.math.divide_no_nan(values, step))
+    """Return rounded values as codes."""
+    return tf.round(values / step)
 
 
 def requantized(accumulators, bias, source, weight, target):
@@ -40,12 +42,12 @@ def requantized(accumulators, bias, source, weight, target):
     """
     if bias is not None:
         accumulators = tf.cast(tf.cast(accumulators, tf.float64) + bias, tf.float32)
-    return tf.round(accumulators * tf.math.divide_no_nan(source * weight, target))
+    return tf.round(accumulators * (source * weight / target))
 
 
 def multiplied(left, right, steps, target):
     """Return the codes of a product of two tensors of codes (float32 factor, ties to even)."""
-    return tf.round(left * right * tf.math.divide_no_nan(steps[0] * steps[1], target))
+    return tf.round(left * right * (steps[0] * steps[1] / target))
 
 
 def added(left, right, steps, target):
@@ -53,7 +55,7 @@ def added(left, right, steps, target):
 
     Both factors become whole numbers, the larger of 21 bits.
     """
-    factors = tf.math.divide_no_nan(tf.stack(list(steps)), target)
+    factors = tf.stack(list(steps)) / target
     exponent = tf.bitwise.right_shift(tf.bitcast(tf.reduce_max(factors), tf.int32), 23) - 127
     unit = tf.pow(tf.constant(2.0, tf.float64), tf.cast(MULTIPLIER_BITS - exponent, tf.float64))
     whole = tf.round(tf.cast(factors, tf.float64) * unit)
@@ -79,7 +81,6 @@ def rescaled_twice(accumulators, ratio):
         accumulators: Whole numbers.
         ratio: Input steps over output step, a float64 scalar.
     """
-    ratio = tf.clip_by_value(ratio, 1e-30, 1e30)
     exponent = tf.floor(tf.math.log(ratio) / tf.math.log(tf.constant(2.0, tf.float64))) + 1.0
     whole = tf.round(ratio * tf.pow(tf.constant(2.0, tf.float64), 31.0 - exponent))
     left = tf.pow(tf.constant(2.0, tf.float64), tf.maximum(exponent, 0.0))

@@ -36,7 +36,7 @@ COMPUTING = {
     "Gelu",
     "GlobalAveragePooling1D", "GlobalAveragePooling2D", "HardSilu", "InverseRoot", "LeakyReLU",
     "LeakyRelu", "MatMul", "Matmul", "Mean", "PReLU", "ReLU", "Relu", "Relu6", "Rsqrt",
-    "Sigmoid", "Softmax", "Sum", "Tanh",
+    "Sigmoid", "Softmax", "SquareRoot", "Sum", "Tanh",
 }  # fmt: skip
 ACTIVATIONS = (
     "linear", "relu", "relu6", "sigmoid", "softmax", "tanh", "gelu", "hard_silu", "leaky_relu",

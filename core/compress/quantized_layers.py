@@ -24,8 +24,6 @@ from core.compress.links import Linked
 
 # A channel whose weights all vanish still needs a scale; relative to the layer's largest weight.
 SMALLEST_CHANNEL = 1e-6
-# The converter widens ranges below 1e-6 by itself, which would undo what is chosen here.
-NARROWEST = 1e-5
 # What one range covers: an output channel of the kernel, the whole kernel, or the whole kernel
 # with the batch normalisation (if there is one) folded in.
 GRANULARITIES = ("channel", "tensor", "folded")

@@ -14,8 +14,9 @@ import keras
 import numpy as np
 
 from core.compress.graph import graph_of
+from core.compress.kernel_arithmetic import NARROWEST
 from core.compress.links import range_of
-from core.compress.quantized_layers import NARROWEST, QuantizedKernel
+from core.compress.quantized_layers import QuantizedKernel
 from core.compress.quantizers import ActivationQuantizer, percentile_range, rounding_off
 from core.errors import UserError
 

@@ -73,9 +73,7 @@ class MatMul(SimulatedOperator):
     @staticmethod
     def rounded(left, right, steps, target):
         steps = [tf.cast(step, tf.float64) for step in (*steps, target)]
-        return rescaled_twice(
-            tf.matmul(left, right), tf.math.divide_no_nan(steps[0] * steps[1], steps[2])
-        )
+        return rescaled_twice(tf.matmul(left, right), steps[0] * steps[1] / steps[2])
 
 
 @keras.saving.register_keras_serializable("gossamer")
@@ -90,7 +88,7 @@ class QuantizedLeakyReLU(SimulatedOperator):
         return tf.nn.leaky_relu(inputs, self.slope)
 
     def rounded(self, codes, steps, target):
-        ratio = tf.math.divide_no_nan(steps[0], target)
+        ratio = steps[0] / target
         return converted(codes, tf.where(codes < 0.0, ratio * self.slope, ratio))
 
     def get_config(self):
@@ -105,7 +103,7 @@ class Conversion(SimulatedOperator):
 
     @staticmethod
     def rounded(codes, steps, target):
-        return converted(codes, tf.math.divide_no_nan(steps[0], target))
+        return converted(codes, steps[0] / target)
 
 
 @keras.saving.register_keras_serializable("gossamer")

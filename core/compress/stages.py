@@ -16,7 +16,7 @@ import numpy as np
 
 from core.errors import UserError, near_miss
 
-METHODS = ("prune", "cluster", "quantize")
+METHODS = ("adapt", "prune", "cluster", "quantize")
 # Quantization settles towards the end of its training; shares of the epochs.
 FREEZE_NORMS, FREEZE_RANGES = 0.6, 0.8
 
@@ -50,6 +50,10 @@ class Stage:
         """
         return copied(model)
 
+    def fitted(self, model) -> keras.Model:
+        """Return what `fit` is called on for the network that `prepare` made: itself, mostly."""
+        return model
+
     def callbacks(self, model, *, epochs: int, steps: int) -> list[keras.callbacks.Callback]:
         """Return what acts while `model` trains for `epochs` of `steps` steps."""
         return []
@@ -67,6 +71,89 @@ class Stage:
     def finish(self, model) -> keras.Model:
         """Return what is saved of the trained network."""
         return model
+
+
+class Adapt(Stage):
+    """Low-rank updates under the network itself as teacher (DSCLoRA, arXiv:2504.11271).
+
+    The network keeps its size and its layers; only its weights become better. Choices:
+
+    - "ranks": layer name or pattern → rank of its update; default 2 for every convolution;
+    - "rounds": how often updates are merged and begun anew;
+    - "task_weight", "teacher_weight", "affinity_weight": of the task's own loss, of the absolute
+      difference to the teacher's output, and of the spatial affinities' difference (FAKD's values);
+    - "features": layers whose affinities are compared; default three of the adapted ones;
+    - "positions": an affinity compares so many positions at most, pooled where there are more.
+    """
+
+    method = "adapt"
+
+    def __init__(self, choices: Mapping[str, Any], after: Sequence[str] = ()):
+        super().__init__(choices, after)
+        known = {
+            "ranks": {"*": 2}, "rounds": 1, "task_weight": 0.5, "teacher_weight": 0.5,
+            "affinity_weight": 10.0, "features": [], "positions": 24 * 24,
+        }  # fmt: skip
+        _check_choices(self.method, choices, known)
+        if self.after:
+            raise UserError("Adaptation comes before all other methods: adapt,quantize.")
+        self._own = {name: self.choices.get(name, value) for name, value in known.items()}
+        for name in ("rounds", "positions"):
+            if self._own[name] < 1:
+                raise UserError(f"adapt: {name} is {self._own[name]}; it must be 1 or more.")
+        for name in ("task_weight", "teacher_weight", "affinity_weight"):
+            if not self._own[name] >= 0:
+                raise UserError(f"adapt: {name} is {self._own[name]}; it must be 0 or more.")
+        for name, rank in self._own["ranks"].items():
+            if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
+                raise UserError(f"adapt: the rank of '{name}' is {rank!r}; give a whole number.")
+        self._teacher = None
+
+    def check(self, model):
+        from core.compress.low_rank_adaptation import adapt
+
+        self._terms(adapt(model, self._own["ranks"]))
+
+    def prepare(self, model, samples):
+        from core.compress.low_rank_adaptation import adapt
+
+        self._teacher = copied(model)
+        return adapt(model, self._own["ranks"])
+
+    def fitted(self, model):
+        from core.compress.distill import Distiller
+
+        weight = self._own["task_weight"]
+        return Distiller(model, self._teacher, self._terms(model), task_weight=weight)
+
+    def _terms(self, model) -> list:
+        from core.compress.distill import Affinity, FeatureMatch
+        from core.layers.conv_lora import ConvLoRA
+
+        names = self._own["features"]
+        if not names:
+            adapted = [layer.name for layer in model.layers if isinstance(layer, ConvLoRA)]
+            names = sorted({adapted[i * (len(adapted) - 1) // 2] for i in range(3)})
+        last = model.outputs[0]._keras_history.operation.name
+        terms = []
+        if self._own["teacher_weight"]:
+            weight = self._own["teacher_weight"]
+            terms.append(FeatureMatch({last: last}, weight=weight, distance="l1"))
+        if self._own["affinity_weight"]:
+            weight, positions = self._own["affinity_weight"], self._own["positions"]
+            terms.append(Affinity({n: n for n in names}, weight=weight, max_positions=positions))
+        return terms
+
+    def callbacks(self, model, *, epochs, steps):
+        from core.compress.low_rank_adaptation import Rounds
+
+        rounds = self._own["rounds"]
+        return [Rounds(max(1, epochs // rounds))] if rounds > 1 else []
+
+    def finish(self, model):
+        from core.compress.low_rank_adaptation import merged
+
+        return merged(model)
 
 
 class Prune(Stage):
@@ -240,7 +327,7 @@ class KeepZeros(keras.callbacks.Callback):
             variable.assign(variable * mask)
 
 
-STAGES = {stage.method: stage for stage in (Prune, Cluster, Quantize)}
+STAGES = {stage.method: stage for stage in (Adapt, Prune, Cluster, Quantize)}
 
 
 def stage_of(compress: Mapping[str, Any]) -> Stage:
@@ -271,6 +358,7 @@ _KINDS = (
     (int, int, "a whole number"),
     (float, int | float, "a number"),
     (Mapping, Mapping, "'name: value' entries"),
+    (list, list, "a list of names"),
 )
 
 

@@ -136,7 +136,7 @@ class _Session:
             self.model, self.saved = build_compressed(
                 task, network, card, config, self.stage, train_index
             )
-            self.fitted, self.not_copied = self.model, []
+            self.fitted, self.not_copied = self.stage.fitted(self.model), []
             deploy = lambda model: model  # noqa: E731  (a deployable network was compressed)
         else:
             start = None if state.epoch else initial_run(config, task.name)

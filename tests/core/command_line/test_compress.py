@@ -154,7 +154,7 @@ def test_a_process_that_knows_nothing_of_compression_reads_the_result(small):
     [
         ([], "Nothing to do: pass --method, such as: --method quantize."),
         (["--method", "quantise"], "--method: no such method: 'quantise'. Did you mean 'quant"),
-        (["--method", "prune,,quantize"], "--method: no such method: ''. Known: prune, cluster"),
+        (["--method", "prune,,quantize"], "--method: no such method: ''. Known: adapt, prune"),
         (["--method", ""], "--method: no such method: ''."),
         (["--method", "cluster,cluster"], "--method cluster,cluster names a method twice"),
         (["--method", "quantize,prune"], "Pruning comes before clustering and quantization"),

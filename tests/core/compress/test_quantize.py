@@ -250,6 +250,18 @@ def test_ranges_always_hold_zero():
     assert float(quantizer.maximum) == 0.0
 
 
+def test_what_follows_dead_units_is_their_bias():
+    """As in an attention's bottleneck whose ReLU is dead for all samples: its range collapses."""
+    image = keras.Input((8, 12, 4), name="image")
+    dead = layers.Conv2D(4, 1, bias_initializer=keras.initializers.Constant(-90.0))(image)
+    ones = layers.Conv2D(5, 1, bias_initializer="ones")(layers.ReLU()(dead))
+    quantized = quantize_aware(keras.Model(image, ones))
+    calibrate(quantized, inputs())
+    np.testing.assert_allclose(outputs_of(quantized, inputs())[0], 1.0, atol=0.01)
+    computed = LiteRTEngine(to_tflite(quantized, "int8"), CARD)(inputs())[0]
+    np.testing.assert_allclose(computed, 1.0, atol=0.01)
+
+
 def test_a_dead_channel_keeps_its_bias():
     """Its kernel's range is almost nothing, so its bias would not fit 32 bits of such steps."""
     model = build(conv_norm_relu)

@@ -46,7 +46,11 @@ def refused(method: str, choices: dict, *after: str) -> str:
     "method, choices, said",
     [
         ("prun", {}, "No such method of compression: 'prun'. Did you mean 'prune'?"),
-        (None, {}, "No such method of compression: 'None'. Known: prune, cluster, quantize."),
+        (
+            None,
+            {},
+            "No such method of compression: 'None'. Known: adapt, prune, cluster, quantize.",
+        ),
         ("prune", {"sparsty": 0.5}, "prune: no such choice: 'sparsty'. Did you mean 'sparsity'?"),
         ("prune", {"final_sparsity": 0.5}, "no such choice: 'final_sparsity'"),
         ("prune", {"sparsity": 1.0}, "Pruning: final_sparsity is 1.0; give the share of zeros"),
@@ -252,6 +256,53 @@ def test_what_does_not_fit_a_network_is_found_before_any_training():
             stage.check(network())
     for stage in (Prune({}), Cluster({"clusters": 4}), Quantize({})):
         stage.check(network())
+
+
+def maps() -> keras.Model:
+    """Return a network from image to image, as low-rank adaptation is for."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 3), name="image")
+    x = layers.Conv2D(8, 3, padding="same", activation="relu", name="first")(image)
+    x = layers.Conv2D(8, 3, padding="same", activation="relu", name="second")(x)
+    return keras.Model(image, layers.Conv2D(3, 3, padding="same", name="last")(x), name="maps")
+
+
+def test_adaptation_trains_only_updates_and_ends_as_the_same_plain_network():
+    stage, model = stage_of({"method": "adapt", "choices": {"ranks": {"s*": 1, "last": 2}}}), maps()
+    prepared = stage.prepare(model, samples())
+    np.testing.assert_allclose(outputs(prepared), outputs(model), atol=1e-6)
+    trained = stage.fitted(prepared)
+    trained.compile(keras.optimizers.Adam(1e-2), loss="mae")
+    x = np.stack(samples())
+    trained.fit(x, np.zeros((4, 8, 8, 3), np.float32), epochs=3, verbose=0)
+    finished = stage.finish(prepared)
+    assert [type(layer).__name__ for layer in finished.layers[1:]] == ["Conv2D"] * 3
+    np.testing.assert_allclose(outputs(finished), outputs(prepared), atol=1e-6)
+    moved = {
+        layer.name: not np.array_equal(layer.kernel, model.get_layer(layer.name).kernel)
+        for layer in finished.layers[1:]
+    }
+    assert moved == {"first": False, "second": True, "last": True}
+    np.testing.assert_array_equal(finished.get_layer("last").bias, model.get_layer("last").bias)
+
+
+@pytest.mark.parametrize(
+    "choices, after, said",
+    [
+        ({"ranks": {"x": 0}}, (), "adapt: the rank of 'x' is 0; give a whole number."),
+        ({"rounds": 0}, (), "adapt: rounds is 0; it must be 1 or more."),
+        ({"affinity_weight": -1.0}, (), "adapt: affinity_weight is -1.0; it must be 0 or more."),
+        ({"features": "conv"}, (), "adapt: features is 'conv'; give a list of names."),
+        ({}, ("prune",), "Adaptation comes before all other methods: adapt,quantize."),
+    ],
+)
+def test_wrong_choices_of_adaptation_are_named(choices, after, said):
+    assert refused("adapt", choices, *after) == said
+
+
+def test_adaptation_of_a_layer_that_is_not_there_is_found_before_training():
+    with pytest.raises(UserError, match=r"no convolution is called 'frist'\. Did you mean 'first'"):
+        stage_of({"method": "adapt", "choices": {"ranks": {"frist": 2}}}).check(maps())
 
 
 def test_a_copy_has_equal_outputs_and_nothing_in_common():
