@@ -28,6 +28,7 @@ class System:
 
 APPS = {
     "medseg": App("medseg", "apps.medical_segmentation", "medical image segmentation (2-D)"),
+    "superres": App("superres", "apps.super_resolution", "super-resolution of photographs"),
 }
 
 SYSTEMS = {
@@ -35,6 +36,28 @@ SYSTEMS = {
         "medseg",
         "MK-UNet: Multi-kernel Lightweight CNN for Medical Image Segmentation (ICCVW 2025)",
         "apps.medical_segmentation.models.mk_unet:NETWORK",
+    ),
+    "imdn": System(
+        "superres",
+        "IMDN: Lightweight Image Super-Resolution with Information Multi-distillation Network "
+        "(ACM MM 2019)",
+        "apps.super_resolution.models.imdn:NETWORK",
+    ),
+    "span": System(
+        "superres",
+        "SPAN: Swift Parameter-free Attention Network for Efficient Super-Resolution (CVPRW 2024)",
+        "apps.super_resolution.models.span:NETWORK",
+    ),
+    "xlsr": System(
+        "superres",
+        "XLSR: Extremely Lightweight Quantization Robust Real-Time Single-Image Super Resolution "
+        "(CVPRW 2021)",
+        "apps.super_resolution.models.xlsr:NETWORK",
+    ),
+    "abpn": System(
+        "superres",
+        "ABPN: Anchor-based Plain Net for Mobile Image Super-Resolution (CVPRW 2021)",
+        "apps.super_resolution.models.abpn:NETWORK",
     ),
 }
 

@@ -253,7 +253,7 @@ def load_engine(task: Task, source: Path) -> Engine:
         load_tensorflow()
         from core.export.exporting import deployable
 
-        return KerasEngine(*deployable(task, run))
+        return KerasEngine(*deployable(task, run, open_size=True))
     load_litert()
     engine = LiteRTEngine(source)
     if engine.card.app != task.name:

@@ -141,9 +141,18 @@ def export(
 
 
 def deployable(
-    task: Task, run: RunFolder, input_size: tuple[int, int] | None = None
+    task: Task,
+    run: RunFolder,
+    input_size: tuple[int, int] | None = None,
+    *,
+    open_size: bool = False,
 ) -> tuple[object, ModelCard]:
     """Return a run's deployable `keras.Model` at a fixed input size, and its card.
+
+    Args:
+        task, run: Whose network it is.
+        input_size: (height, width); None takes the model card's.
+        open_size: Whether the network takes any size, where the domain has it so.
 
     Raises:
         UserError: When the size does not fit the architecture or the run has no weights.
@@ -159,17 +168,26 @@ def deployable(
             "again a run of the size you need."
         )
     card = card.replace(input_size=size)
-    shape = (*size, card.channels)
+    shape = task.saved_input_shape(card) if open_size else (*size, card.channels)
     if run.config.compress:
         return model, card
     if tuple(model.inputs[0].shape[1:]) != shape:
-        arguments = {**task.build_arguments(card)}
-        if len(model.outputs) > 1:
-            arguments |= network.training_options
-        rebuilt = network.build(run.config.variant, shape, **arguments)
-        rebuilt.set_weights(model.get_weights())
-        model = rebuilt
+        model = _resized(task, network, run.config.variant, card, model, shape)
     return network.deploy(model), card
+
+
+def _resized(task: Task, network, variant: str, card: ModelCard, model, shape: tuple):
+    """Return a run's network rebuilt for another input, in the form it was saved in."""
+    weights = model.get_weights()
+    for options in ({}, network.training_options):
+        rebuilt = network.build(variant, shape, **task.build_arguments(card), **options)
+        if [tuple(v.shape) for v in rebuilt.weights] == [w.shape for w in weights]:
+            rebuilt.set_weights(weights)
+            return rebuilt
+    raise UserError(
+        f"{model.name}: was saved in a form that its network no longer has; train or import it "
+        "again."
+    )
 
 
 def integer_network(

@@ -1,0 +1,257 @@
+"""Super-resolution as core sees it: pairs of pictures, patches, pixels, PSNR."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from apps import catalog
+from apps.super_resolution.data import READERS, SAMPLE_DATA
+from apps.super_resolution.enlarge import enlarge_values, levels_of, scale_of
+from core.data.index import Index, Sample
+from core.errors import UserError, near_miss
+from core.model_card import ModelCard
+from core.task import Example, Objective, Scores, Task
+from core.training.config import TrainConfig
+
+INTENSITIES = (1.0, 0.7, 0.5)  # of XLSR's training, which teaches an integer network dark ranges
+SMALLEST_PATCH = 8  # pixels of the small picture
+# What differs from network to network in the published training scripts.
+RECIPES = {
+    "xlsr": {"loss": "charbonnier", "patch": 32, "intensity": "on"},
+    "abpn": {"loss": "l1", "patch": 64, "intensity": "off"},
+}
+IMDN_PATCH = 192  # pixels of the large picture
+
+
+@dataclass(frozen=True)
+class Enlarged:
+    """A decoded result: the picture, uint8 (H, W, 3)."""
+
+    image: np.ndarray
+
+
+class SuperResolution(Task):
+    """A small picture in, the same picture enlarged by the network's scale out."""
+
+    name = "superres"
+    networks = catalog.names("superres")
+    readers = READERS
+    sample_data = SAMPLE_DATA
+    headline = "psnr"
+    int8_tolerance = 0.3
+    # The recipe of the official IMDN training script.
+    defaults = {
+        "epochs": 1000,
+        "batch": 16,
+        "optimizer": "adam",
+        "learning_rate": 2e-4,
+        "weight_decay": 0.0,
+        "schedule": "step",
+        "step_epochs": 200,
+        "step_factor": 0.5,
+        "validate_every": 5,
+    }
+    options = {"loss": "auto", "patch": 0, "patches": 20, "intensity": "auto"}
+    option_values = {"loss": ("auto", "l1", "charbonnier"), "intensity": ("auto", "on", "off")}
+    demo = {
+        "network": "xlsr",
+        "variant": "x2",
+        "epochs": 30,
+        "learning_rate": 2e-3,
+        "schedule": "cosine",
+        "final_learning_rate": 1e-5,
+        "validate_every": 5,
+        "options": {"patches": 40, "intensity": "off"},
+    }
+
+    # --- networks -----------------------------------------------------------------------------
+
+    def network(self, name: str):
+        if name not in self.networks:
+            raise UserError(f"No such network: '{name}'.{near_miss(name, self.networks)}")
+        return catalog.network(name)
+
+    def build_arguments(self, card: ModelCard) -> dict:
+        return {}
+
+    def training_arguments(self, config: TrainConfig) -> dict:
+        return dict(self.network(config.network).training_options)
+
+    def training_input_shape(self, card: ModelCard, config: TrainConfig) -> tuple:
+        return (None, None, card.channels)
+
+    def saved_input_shape(self, card: ModelCard) -> tuple:
+        return (None, None, card.channels)
+
+    # --- data ---------------------------------------------------------------------------------
+
+    def check_data(self, index: Index, card: ModelCard) -> list[str]:
+        from apps.super_resolution.data import check
+
+        return check(index, scale_of(card))
+
+    def load(self, sample: Sample, card: ModelCard) -> Example:
+        """Return both pictures whole: the small one as input, the large one as target."""
+        from apps.super_resolution.data import pair, picture
+
+        if not sample.targets:
+            return Example(picture(sample))
+        return Example(*pair(sample, scale_of(card)))
+
+    def training_example(
+        self, example: Example, rng: np.random.Generator, config: TrainConfig
+    ) -> Example:
+        """Cut a patch out of both pictures at the same place; turn it if that is wished."""
+        scale = example.target.shape[0] // example.inputs.shape[0]
+        side = self._patch(config, scale)
+        height, width = example.inputs.shape[:2]
+        if min(height, width) < side:
+            raise UserError(
+                f"A training picture has only {height}x{width} pixels (of the small version), less "
+                f"than a patch of {side}; take it out or pass --set options.patch={SMALLEST_PATCH} "
+                "or more, but no more than its side."
+            )
+        y, x = rng.integers(height - side + 1), rng.integers(width - side + 1)
+        small = example.inputs[y : y + side, x : x + side]
+        y, x, side = y * scale, x * scale, side * scale
+        large = example.target[y : y + side, x : x + side]
+        cut = Example(small, large)
+        return self.augment(cut, rng, config) if config.augment else cut
+
+    def augment(self, example: Example, rng: np.random.Generator, config: TrainConfig) -> Example:
+        """Flip sideways, upside down, and along the diagonal, each with probability 1/2."""
+        pictures = [example.inputs, example.target]
+        sideways, over, diagonal = rng.random(3) < 0.5
+        if sideways:
+            pictures = [picture[:, ::-1] for picture in pictures]
+        if over:
+            pictures = [picture[::-1] for picture in pictures]
+        if diagonal:
+            pictures = [picture.swapaxes(0, 1) for picture in pictures]
+        if self._recipe(config)["intensity"] == "on":
+            factor = INTENSITIES[rng.integers(len(INTENSITIES))]
+            pictures = [picture * np.float32(factor) for picture in pictures]
+        return Example(*pictures)
+
+    def encode(self, example: Example, card: ModelCard) -> tuple[np.ndarray, np.ndarray | None]:
+        target = example.target
+        if target is not None:
+            target = target.astype(np.float32) / np.float32(levels_of(card))
+        return card.normalise(example.inputs), target
+
+    def repeats(self, config: TrainConfig) -> int:
+        return int(self.check_options(config.options)["patches"])
+
+    def network_input(self, sample: Sample, card: ModelCard) -> np.ndarray:
+        """Return the middle of the small picture, mirrored at its borders where it is smaller."""
+        image = self.load(sample, card).inputs
+        for axis, side in enumerate(card.input_size):
+            start = max(0, (image.shape[axis] - side) // 2)
+            image = image[start : start + side] if axis == 0 else image[:, start : start + side]
+        missing = [(0, side - n) for side, n in zip(card.input_size, image.shape, strict=False)]
+        return card.normalise(np.pad(image, (*missing, (0, 0)), mode="reflect"))
+
+    def infer(self, engine, inputs: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+        return [[enlarge_values(engine, values, engine.card)] for values in inputs]
+
+    # --- training -----------------------------------------------------------------------------
+
+    def check_options(self, options: Mapping[str, Any]) -> dict:
+        checked = super().check_options(options)
+        for name, least in (("patch", 0), ("patches", 1)):
+            value = checked[name]
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise UserError(
+                    f"Option '{name}' is {value!r}; it must be a whole number, {least} or more."
+                )
+        if 0 < checked["patch"] < SMALLEST_PATCH:
+            raise UserError(
+                f"Option 'patch' is {checked['patch']}; a patch of the small picture has at least "
+                f"{SMALLEST_PATCH} pixels a side (0 takes the published size)."
+            )
+        return checked
+
+    def objective(self, config: TrainConfig) -> Objective:
+        import keras
+
+        from apps.super_resolution.losses import Charbonnier
+
+        charbonnier = self._recipe(config)["loss"] == "charbonnier"
+        return Objective(Charbonnier() if charbonnier else keras.losses.MeanAbsoluteError())
+
+    def _recipe(self, config: TrainConfig) -> dict:
+        """Return the options, "auto" and 0 replaced by what the network was published with."""
+        published = {
+            "loss": "l1",
+            "patch": 0,
+            "intensity": "off",
+            **RECIPES.get(config.network, {}),
+        }
+        options = self.check_options(config.options)
+        return {k: published.get(k, v) if v in ("auto", 0) else v for k, v in options.items()}
+
+    def _patch(self, config: TrainConfig, scale: int) -> int:
+        """Return the side of a patch of the small picture."""
+        return self._recipe(config)["patch"] or max(SMALLEST_PATCH, IMDN_PATCH // scale)
+
+    # --- results ------------------------------------------------------------------------------
+
+    def check_decoding(self, card: ModelCard) -> None:
+        from apps.super_resolution.metrics import protocol_named
+
+        protocol_named(card.decode.get("protocol", "y"))
+
+    def decode(self, outputs: Sequence[np.ndarray], sample: Sample, card: ModelCard) -> Enlarged:
+        pixels = np.rint(outputs[0] * np.float32(levels_of(card)))
+        return Enlarged(np.clip(pixels, 0, 255).astype(np.uint8))
+
+    def score(
+        self,
+        results: Iterator[tuple[Sample, Enlarged]],
+        card: ModelCard,
+        *,
+        quick: bool = False,
+    ) -> Scores:
+        """Return PSNR and SSIM, and those of bicubic enlargement, which `quick` leaves out."""
+        from apps.super_resolution.data import pair
+        from apps.super_resolution.imresize import imresize
+        from apps.super_resolution.metrics import protocol_named, psnr, ssim
+
+        protocol, scale = protocol_named(card.decode.get("protocol", "y")), scale_of(card)
+        rows = []
+        for sample, result in results:
+            small, large = pair(sample, scale)
+            row = {"id": sample.id, "psnr": psnr(result.image, large, scale, protocol)}
+            if not quick:
+                row["ssim"] = ssim(result.image, large, scale, protocol)
+                plain = imresize(small, size=large.shape[:2])
+                row["bicubic psnr"] = psnr(plain, large, scale, protocol)
+                row["bicubic ssim"] = ssim(plain, large, scale, protocol)
+            rows.append(row)
+        names = [name for name in rows[0] if name != "id"] if rows else []
+        summary = {name: float(np.mean([row[name] for row in rows])) for name in names}
+        return Scores(summary, rows, f"{protocol.name}: {protocol.summary}")
+
+    def draw(self, sample: Sample, result: Enlarged, card: ModelCard) -> np.ndarray:
+        return result.image
+
+    def draw_truth(self, sample: Sample, card: ModelCard) -> np.ndarray | None:
+        from apps.super_resolution.data import pair
+
+        return pair(sample, scale_of(card))[1] if sample.targets else None
+
+    def write(self, sample: Sample, result: Enlarged, folder: Path, card: ModelCard) -> list[Path]:
+        from core.data.images import write_image
+
+        name = PurePosixPath(sample.id)
+        path = Path(folder) / name.with_name(f"{name.stem}_x{scale_of(card)}.png")
+        write_image(path, result.image)
+        return [path]
+
+
+TASK = SuperResolution()

@@ -1,0 +1,234 @@
+"""The command that enlarges a user's pictures and videos."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from core.command_line import options as opt
+from core.command_line.program import task_of
+from core.command_line.tables import complain, say, show_json
+from core.command_line.use import check_source, load_engine, owning_run, without_results
+from core.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from core.data.index import Sample
+    from core.engines import Engine
+
+_COMPARED = 1024  # pixels of the result's side in a comparison, from the middle
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One input and its result.
+
+    Attributes:
+        source, target: The files.
+        size: (height, width) of the source, or None where its header cannot be read.
+        tiles: Tiles of a picture, or of a frame.
+        moving: Whether it is a video.
+        frames: Frames of a video as its header counts them.
+    """
+
+    source: Path
+    target: Path
+    size: tuple[int, int] | None
+    tiles: int
+    moving: bool = False
+    frames: int = 1
+
+
+def upscale(
+    ctx: typer.Context,
+    source: opt.Source,
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="INPUT...", help="Pictures, folders of pictures, and videos."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the results.")],
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            min=8, metavar="N", help="Side of a tile. (default: small pictures whole, else 256)"
+        ),
+    ] = None,
+    overlap: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="N", help="Pixels around a tile. (default: what the network sees)"
+        ),
+    ] = None,
+    scheme: Annotated[
+        str,
+        typer.Option(
+            metavar="padded|average", help="Cut tiles out of larger ones, or average overlaps."
+        ),
+    ] = "padded",
+    batch: Annotated[int, typer.Option(min=1, help="Tiles per call.")] = 1,
+    format: Annotated[
+        str, typer.Option(metavar="png|tif|jpg|webp", help="Of the enlarged pictures.")
+    ] = "png",
+    video: Annotated[str, typer.Option(metavar="mp4|avi", help="Of the enlarged videos.")] = "mp4",
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Also write the bicubic enlargement beside it.")
+    ] = False,
+    overwrite: opt.Overwrite = False,
+    json: opt.Json = False,
+) -> None:
+    """Enlarge pictures and videos of any size; depth, transparency and colour profile are kept.
+
+    Files that cannot be read are named at the end: exit code 1 if some failed, 2 if all did.
+    """
+    from apps.super_resolution.picture_writing import FORMATS
+    from core.command_line.progress import track
+    from core.files import claim_folder
+
+    task = task_of(ctx)
+    opt.one_of(format, FORMATS, "--format")
+    opt.one_of(video, ("mp4", "avi"), "--video")
+    check_source(source)
+    owning_run(source, task)
+    samples = without_results(task.files(inputs), inputs, out)
+    engine = load_engine(task, source)
+    choices = {"tile": tile, "overlap": overlap, "scheme": scheme}
+    jobs = list(_jobs(engine, samples, out, format, video, choices))
+    claim_folder(out, overwrite=overwrite)
+    written, failed = [], []
+    with track(sum(job.tiles * job.frames for job in jobs), "enlarging") as advance:
+        for job in jobs:
+            begun = time.perf_counter()
+            try:
+                enlarge = _video if job.moving else _picture
+                done = enlarge(
+                    engine, job, compare=compare, advance=advance, batch=batch, **choices
+                )
+            except UserError as error:
+                failed.append({"input": str(job.source), "error": str(error)})
+                continue
+            seconds = round(time.perf_counter() - begun, 3)
+            written.append({"input": str(job.source), **done, "seconds": seconds})
+    if json:
+        show_json({"out": out, "results": written, "failed": failed})
+    else:
+        for entry in written:
+            for note in entry["notes"]:
+                say(f"{entry['files'][0]}: {note}.")
+        if written:
+            say(f"{len(written)} of {len(jobs)} inputs enlarged; the results are in {out}")
+    for entry in failed:
+        complain(entry["error"])
+    if failed:
+        raise typer.Exit(1 if written else 2)
+
+
+def _jobs(
+    engine: Engine, samples: list[Sample], out: Path, format: str, video: str, choices: dict
+) -> Iterator[_Job]:
+    """Yield what is to be done; a `UserError` for choices that fit no picture or equal names."""
+    from apps.super_resolution.enlarge import plan, scale_of
+    from apps.super_resolution.video import SUFFIXES, read_info
+    from core.data.images import read_size
+
+    taken: dict[str, Path] = {}
+    for sample in samples:
+        path, name = sample.inputs[0], PurePosixPath(sample.id)
+        moving = path.suffix.lower() in SUFFIXES
+        suffix = video if moving else format
+        target = str(name.with_name(f"{name.stem}_x{scale_of(engine.card)}.{suffix}"))
+        if target in taken:
+            raise UserError(
+                f"{path}: its result would overwrite that of '{taken[target]}', which has the same "
+                "name but for the suffix; enlarge them into different folders."
+            )
+        taken[target] = path
+        size, frames = None, 1
+        try:
+            if moving:
+                info = read_info(path)
+                size, frames = info.size, max(1, info.frames)
+            else:
+                size = read_size(path)
+        except UserError:  # said when its turn comes
+            size = None
+        tiles = 1 if size is None else len(plan(engine, size, engine.card, **choices))
+        yield _Job(path, out / target, size, tiles, moving, frames)
+
+
+def _picture(engine: Engine, job: _Job, *, compare: bool, **options) -> dict:
+    """Enlarge a picture and return the files, the new size and the notes."""
+    from apps.super_resolution.enlarge import scale_of
+    from apps.super_resolution.picture_writing import check_size, write_picture
+    from apps.super_resolution.pictures import comparison, enlarged_strips, read_picture
+    from core.data.images import write_image
+
+    scale = scale_of(engine.card)
+    picture = read_picture(job.source)
+    height, width = picture.pixels.shape[:2]
+    size = (height * scale, width * scale)
+    check_size(job.target, size)
+    strips = enlarged_strips(engine, picture, engine.card, **options)
+    files, middle = [job.target], _middle((height, width), max(1, _COMPARED // scale))
+    if compare:
+        seen: list[np.ndarray] = []
+        strips = _watched(strips, [slice(s.start * scale, s.stop * scale) for s in middle], seen)
+    lost = write_picture(
+        job.target, strips, size, picture.channels, picture.pixels.dtype, icc=picture.icc
+    )
+    if compare:
+        import numpy as np
+
+        result = np.concatenate(seen)[..., : picture.pixels.shape[-1]]
+        result = np.broadcast_to(result, (*result.shape[:2], 3))
+        sheet = comparison(picture.rgb[middle[0], middle[1]], result, scale)
+        place = job.target.with_name(f"{job.target.stem}_comparison.png")
+        files.append(write_image(place, sheet))
+    return {
+        "files": [str(file) for file in files],
+        "size": list(size),
+        "notes": [*picture.notes, *lost],
+    }
+
+
+def _video(engine: Engine, job: _Job, *, compare: bool, **options) -> dict:
+    """Enlarge a video and return the file, the new size and the notes."""
+    from apps.super_resolution.enlarge import enlarge, scale_of
+    from apps.super_resolution.video import enlarge_video, read_info
+
+    scale = scale_of(engine.card)
+    height, width = read_info(job.source).size
+    notes = enlarge_video(
+        job.source,
+        job.target,
+        lambda frame: enlarge(engine, frame, engine.card, **options),
+        scale,
+    )
+    if compare:
+        notes.append("has no comparison, which is made of pictures only")
+    return {"files": [str(job.target)], "size": [height * scale, width * scale], "notes": notes}
+
+
+def _middle(size: tuple[int, int], side: int) -> list[slice]:
+    """Return rows and columns of the middle of a picture, at most `side` pixels each."""
+    starts = [max(0, (length - side) // 2) for length in size]
+    return [slice(s, min(n, s + side)) for s, n in zip(starts, size, strict=True)]
+
+
+def _watched(
+    strips: Iterator[np.ndarray], part: list[slice], seen: list[np.ndarray]
+) -> Iterator[np.ndarray]:
+    """Pass strips on and keep copies of the rows and columns of a part."""
+    rows, columns = part
+    at = 0
+    for strip in strips:
+        low, high = max(rows.start, at), min(rows.stop, at + len(strip))
+        if low < high:
+            seen.append(strip[low - at : high - at, columns].copy())
+        at += len(strip)
+        yield strip

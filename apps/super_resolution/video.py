@@ -1,0 +1,183 @@
+"""Enlarging a video frame by frame with OpenCV."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from core.errors import UserError
+from core.files import write_atomic
+
+SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
+# By what every build of OpenCV with FFmpeg can write.
+CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
+_RATE = 25.0  # frames per second where the file does not say
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video's header says.
+
+    Attributes:
+        size: (height, width) in pixels.
+        fps: Frames per second; None where the file does not say.
+        frames: Number of frames, which may be an estimate; 0 where the file does not say.
+    """
+
+    size: tuple[int, int]
+    fps: float | None
+    frames: int
+
+
+def read_info(path: str | Path) -> VideoInfo:
+    """Return size, rate and number of frames.
+
+    Raises:
+        UserError: When the file is missing or no video OpenCV can read.
+    """
+    with _opened(Path(path)) as (capture, info):
+        del capture
+        return info
+
+
+def read_frames(path: str | Path) -> Iterator[np.ndarray]:
+    """Yield the frames, uint8 (H, W, 3) RGB, turned as the camera says.
+
+    Raises:
+        UserError: When the file is missing, no video OpenCV can read, or without a frame.
+    """
+    import cv2
+
+    path, count = Path(path), 0
+    with _opened(path) as (capture, _):
+        while True:
+            ready, frame = capture.read()
+            if not ready:
+                break
+            count += 1
+            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+    if not count:
+        raise UserError(f"{path}: holds no frame that can be decoded; copy or convert it again.")
+
+
+def enlarge_video(
+    source: str | Path,
+    target: str | Path,
+    enlarge: Callable[[np.ndarray], np.ndarray],
+    scale: int,
+) -> list[str]:
+    """Enlarge every frame and write a video of the same rate, as a whole or not at all.
+
+    Args:
+        source: A video.
+        target: The new file, named .mp4 (MPEG-4) or .avi (Motion JPEG).
+        enlarge: uint8 (H, W, 3) RGB to (H·scale, W·scale, 3).
+        scale: Enlargement.
+
+    Returns:
+        What was lost or noticed, a sentence each.
+
+    Raises:
+        UserError: When the video cannot be read, or this OpenCV cannot write the new one.
+    """
+    source, target = Path(source), Path(target)
+    if target.suffix.lower() not in CODECS:
+        raise UserError(f"{target}: videos are written as .mp4 or .avi; choose one of them.")
+    info = read_info(source)
+    size = (info.size[0] * scale, info.size[1] * scale)
+    counted = []
+    write_atomic(
+        target,
+        lambda file: counted.append(
+            _write(file, target, map(enlarge, read_frames(source)), size, info.fps or _RATE)
+        ),
+    )
+    notes = ["has no sound: OpenCV reads pictures only"]
+    if info.fps is None:
+        notes.append(f"does not say its frame rate; {_RATE:g} frames a second were taken")
+    if counted[0] < 0.9 * info.frames:
+        notes.append(f"ended after {counted[0]} of {info.frames} frames; the file may be damaged")
+    return notes
+
+
+def _write(file: Path, target: Path, frames: Iterator, size: tuple[int, int], fps: float) -> int:
+    """Write frames to `file`, in errors called `target`, and return their number."""
+    import cv2
+
+    codec = CODECS[target.suffix.lower()]
+    cannot = UserError(
+        f"{target}: this OpenCV cannot write {size[0]}x{size[1]} pixels with the codec {codec}; "
+        f"pass --video {'avi' if codec == 'mp4v' else 'mp4'}, or enlarge the frames as pictures."
+    )
+    fourcc = cv2.VideoWriter_fourcc(*codec)
+    with _quiet():
+        writer = cv2.VideoWriter(str(file), fourcc, fps, size[::-1])
+    count = 0
+    try:
+        if not writer.isOpened():
+            raise cannot
+        for frame in frames:
+            if frame.shape[:2] != size:  # OpenCV would leave it out without a word
+                raise UserError(
+                    f"{target}: a frame has {frame.shape[0]}x{frame.shape[1]} pixels where "
+                    f"{size[0]}x{size[1]} are expected; convert the video to one size first."
+                )
+            writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+            count += 1
+    finally:
+        writer.release()
+    try:
+        written = read_info(file).size
+    except UserError:
+        raise cannot from None
+    if written != size:
+        raise cannot
+    return count
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple]:
+    """Give an open `cv2.VideoCapture` and its `VideoInfo`."""
+    import cv2
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such video file; check the path.")
+    with _quiet():
+        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        height, width, fps, frames = (
+            capture.get(key) if capture.isOpened() else 0.0
+            for key in (
+                cv2.CAP_PROP_FRAME_HEIGHT,
+                cv2.CAP_PROP_FRAME_WIDTH,
+                cv2.CAP_PROP_FPS,
+                cv2.CAP_PROP_FRAME_COUNT,
+            )
+        )
+        if not (height >= 1 and width >= 1):
+            raise UserError(
+                f"{path}: is not a video that OpenCV can read; convert it to .mp4 first."
+            )
+        known = math.isfinite(fps) and 0 < fps <= 1000
+        count = int(frames) if 0 < frames < 2**31 else 0
+        yield capture, VideoInfo((int(height), int(width)), float(fps) if known else None, count)
+    finally:
+        capture.release()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep OpenCV from warning of what is raised here in a sentence."""
+    from cv2.utils import logging
+
+    level = logging.getLogLevel()
+    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(level)
