@@ -61,6 +61,7 @@ def main() -> None:
     card = catalog.card(options.network, options.variant)
     size = tuple(options.size or card.input_size)
     model = catalog.build(options.network, options.variant, input_shape=(*size, card.channels))
+    model = catalog.network(options.network).deploy(model)
     image = np.random.default_rng(0).standard_normal((1, *size, card.channels), np.float32)
 
     @tf.function(input_signature=[tf.TensorSpec(image.shape, tf.float32)])

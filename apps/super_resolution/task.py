@@ -13,6 +13,7 @@ from apps import catalog
 from apps.super_resolution.data import READERS, SAMPLE_DATA
 from apps.super_resolution.enlarge import enlarge_values, levels_of, scale_of
 from core.data.index import Index, Sample
+from core.data.splits import keep_or_split
 from core.errors import UserError, near_miss
 from core.model_card import ModelCard
 from core.task import Example, Objective, Scores, Task
@@ -89,6 +90,9 @@ class SuperResolution(Task):
         return (None, None, card.channels)
 
     # --- data ---------------------------------------------------------------------------------
+
+    def read(self, path: str, format: str = "auto") -> Index:
+        return keep_or_split(super().read(path, format))
 
     def check_data(self, index: Index, card: ModelCard) -> list[str]:
         from apps.super_resolution.data import check

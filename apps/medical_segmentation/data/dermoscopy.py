@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from apps.medical_segmentation.data import layout
+from core.data.folders import plain, subfolder
 from core.data.images import find_images
 from core.data.index import Index, Sample, make_index
 from core.data.readers import Reader
@@ -36,16 +37,16 @@ def _pairs(path: Path, year: str) -> dict[str, tuple[Path | None, Path | None]]:
 
 def _unwrapped(path: Path, name: str) -> Path | None:
     """Return a folder; some unpackers put it into another of its own name."""
-    folder = layout.subfolder(path, name)
-    return folder and (layout.subfolder(folder, name) or folder)
+    folder = subfolder(path, name)
+    return folder and (subfolder(folder, name) or folder)
 
 
 def _root(path: Path, year: str) -> Path | None:
     def fits(folder: Path) -> bool:
         return any(all(pair) for pair in _pairs(folder, year).values())
 
-    names = {layout.plain(name) for pair in FOLDERS[year].values() for name in pair}
-    if layout.plain(path.name) in names and not fits(path) and fits(path.absolute().parent):
+    names = {plain(name) for pair in FOLDERS[year].values() for name in pair}
+    if plain(path.name) in names and not fits(path) and fits(path.absolute().parent):
         return path.absolute().parent
     return layout.locate(path, fits)
 

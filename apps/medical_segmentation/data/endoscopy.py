@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from apps.medical_segmentation.data import layout
+from core.data.folders import plain, subfolder
 from core.data.index import SPLITS, Index, Sample, make_index
 from core.data.readers import Reader
 
@@ -41,7 +42,7 @@ COLONDB_VAL = _numbers(
 
 def _folders(path: Path) -> tuple[Path, Path] | None:
     """Return the images and masks folders; a repacked ClinicDB also has them inside `PNG`."""
-    inner = layout.subfolder(path, "PNG")
+    inner = subfolder(path, "PNG")
     return layout.image_and_mask_folders(path) or (
         layout.image_and_mask_folders(inner) if inner else None
     )
@@ -70,7 +71,7 @@ def _is_clinicdb(path: Path) -> bool:
     if frames is None:
         return False
     folders = _folders(layout.locate(path, _fits))
-    names = tuple(layout.plain(folder.name) for folder in folders)
+    names = tuple(plain(folder.name) for folder in folders)
     return names == ("original", "groundtruth") or frames == CLINICDB_FRAMES
 
 
@@ -131,11 +132,8 @@ def read_kvasir(path: Path) -> Index:
 
 
 def _is_polyp(path: Path) -> bool:
-    parts = [layout.subfolder(path, split) for split in SPLITS]
-    return all(
-        part and layout.subfolder(part, "images") and layout.subfolder(part, "masks")
-        for part in parts
-    )
+    parts = [subfolder(path, split) for split in SPLITS]
+    return all(part and subfolder(part, "images") and subfolder(part, "masks") for part in parts)
 
 
 def read_polyp(path: Path, format: str = "polyp", label: str = "polyp") -> Index:
@@ -143,8 +141,8 @@ def read_polyp(path: Path, format: str = "polyp", label: str = "polyp") -> Index
     root = layout.located(path, _is_polyp, "the folders {train,val,test}/{images,masks}")
     samples = []
     for split in SPLITS:
-        folder = layout.subfolder(root, split)
-        images, masks = layout.subfolder(folder, "images"), layout.subfolder(folder, "masks")
+        folder = subfolder(root, split)
+        images, masks = subfolder(folder, "images"), subfolder(folder, "masks")
         samples += layout.match(images, masks, split=split, prefix=f"{split}/")
     return make_index(format, root, samples, labels=(label,))
 

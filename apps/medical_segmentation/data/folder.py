@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from apps.medical_segmentation.data import layout
+from core.data.folders import SPLIT_FOLDERS, plain
+from core.data.folders import folders as folders_in
 from core.data.index import Index, Sample, make_index
 from core.data.readers import Reader
 from core.errors import UserError
@@ -33,7 +35,7 @@ def _parts(path: Path) -> dict[str, tuple[Path, Path]]:
         if inner[0] and inner[0].keys() == inner[1].keys():
             return {split: (inner[0][split], inner[1][split]) for split in inner[0]}
         # A single split's folder: `--data mine/test` is the test split, not data to be split.
-        return {layout.SPLIT_FOLDERS.get(layout.plain(path.absolute().name), ""): own}
+        return {SPLIT_FOLDERS.get(plain(path.absolute().name), ""): own}
     found = {
         split: layout.image_and_mask_folders(folder)
         for split, folder in _split_folders(path).items()
@@ -43,8 +45,8 @@ def _parts(path: Path) -> dict[str, tuple[Path, Path]]:
 
 def _split_folders(path: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for folder in layout.folders(path):
-        split = layout.SPLIT_FOLDERS.get(layout.plain(folder.name))
+    for folder in folders_in(path):
+        split = SPLIT_FOLDERS.get(plain(folder.name))
         if split and split in found:
             raise UserError(
                 f"{path}: '{found[split].name}' and '{folder.name}' are both the {split} split; "

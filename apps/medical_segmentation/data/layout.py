@@ -6,14 +6,13 @@ No file is opened here, so that an index of thousands of samples is made at once
 
 from __future__ import annotations
 
-import functools
 import os
 import re
-import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from core.data.images import find_images, is_visible, natural_key
+from core.data.folders import folders, plain, subfolder
+from core.data.images import find_images
 from core.data.index import Sample
 from core.errors import UserError
 
@@ -22,46 +21,11 @@ MASKS = (
     *("masks", "mask", "groundtruth", "gt", "labels", "label"),
     *("annotations", "annotation", "segmentations", "segmentation"),
 )
-SPLIT_FOLDERS = {
-    **{"train": "train", "training": "train", "trainset": "train"},
-    **{"val": "val", "valid": "val", "validation": "val", "valset": "val"},
-    **{"test": "test", "testing": "test", "testset": "test"},
-}
 MASK_SUFFIX = re.compile(r"[ _-](mask|masks|segmentation|seg|gt|groundtruth|labels?)$", re.I)
 IMAGE_SUFFIX = re.compile(r"[ _-](image|img)$", re.I)
 
 _PARTS = frozenset((*IMAGES, *MASKS, "cxrpng", "manualmask"))
-_AT_REST_NS = 2 * 10**9  # a folder changed this long ago: no clock is too coarse to tell
 _SHOWN = 3  # names listed in an error
-
-
-def plain(name: str) -> str:
-    """Return a folder name as it is compared: lower case, without spaces, '_' and '-'."""
-    return re.sub(r"[\s_-]+", "", name).lower()
-
-
-def folders(path: Path) -> list[Path]:
-    """Return the visible folders of a folder in natural order; none for a file."""
-    if not path.is_dir():
-        return []
-    changed = path.stat().st_mtime_ns
-    at_rest = time.time_ns() - changed > _AT_REST_NS
-    names = (_folder_names if at_rest else _folder_names.__wrapped__)(path.absolute(), changed)
-    return [path / name for name in names]
-
-
-@functools.lru_cache(maxsize=4096)
-def _folder_names(path: Path, changed: int) -> tuple[str, ...]:
-    """List a folder. Remembered, as every reader asks again for folders of thousands of files."""
-    with os.scandir(path) as entries:
-        names = [one.name for one in entries if one.is_dir() and is_visible(one.name)]
-    return tuple(sorted(names, key=natural_key))
-
-
-def subfolder(path: Path, *names: str) -> Path | None:
-    """Return the folder in `path` called like one of `names`, the earlier name first."""
-    found = {plain(folder.name): folder for folder in reversed(folders(path))}
-    return next((found[plain(name)] for name in names if plain(name) in found), None)
 
 
 def image_and_mask_folders(path: Path) -> tuple[Path, Path] | None:

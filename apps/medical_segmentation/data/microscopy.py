@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from apps.medical_segmentation.data import layout
+from core.data.folders import folders as folders_in
+from core.data.folders import subfolder
 from core.data.images import count_pages, find_images
 from core.data.index import Index, Sample, make_index
 from core.data.readers import Reader
@@ -15,12 +17,12 @@ _EM_FILES = ("train-volume.tif", "train-labels.tif")
 
 def _is_stage1(path: Path) -> bool:
     """Return whether the folders are samples: `<id>/images/<id>.png` and `<id>/masks/`."""
-    samples = [folder for folder in layout.folders(path)[:3] if (folder / "masks").is_dir()]
+    samples = [folder for folder in folders_in(path)[:3] if (folder / "masks").is_dir()]
     return any(any((folder / "images").glob(f"{folder.name}.*")) for folder in samples)
 
 
 def _stage1(path: Path) -> Path | None:
-    inner = layout.subfolder(path, "stage1_train")
+    inner = subfolder(path, "stage1_train")
     return path if _is_stage1(path) else inner if inner and _is_stage1(inner) else None
 
 
@@ -31,7 +33,7 @@ def read_dsb2018(path: Path) -> Index:
     )
     root = _stage1(around)
     samples, skipped, bare = [], 0, []
-    for folder in layout.folders(root):
+    for folder in folders_in(root):
         if not (folder / "images").is_dir():
             skipped += 1
             continue
@@ -48,7 +50,7 @@ def read_dsb2018(path: Path) -> Index:
     notes = ["The masks of an image, one per nucleus, are merged."]
     if skipped:
         notes.append(f"{skipped} folder(s) without 'images' are skipped.")
-    test = layout.subfolder(around, "stage1_test") or layout.subfolder(root.parent, "stage1_test")
+    test = subfolder(around, "stage1_test") or subfolder(root.parent, "stage1_test")
     if test:
         notes.append("stage1_test has no masks and is left out.")
     return make_index("dsb2018", root, samples, labels=("nucleus",), notes=notes)
@@ -93,8 +95,8 @@ def read_em(path: Path) -> Index:
 
 
 def _is_bccd(path: Path) -> bool:
-    train = layout.subfolder(path, "train")
-    return bool(train and layout.subfolder(train, "original") and layout.subfolder(train, "mask"))
+    train = subfolder(path, "train")
+    return bool(train and subfolder(train, "original") and subfolder(train, "mask"))
 
 
 def read_bccd(path: Path) -> Index:
@@ -102,9 +104,9 @@ def read_bccd(path: Path) -> Index:
     root = layout.located(path, _is_bccd, "the folders {train,test}/{original,mask}")
     samples = []
     for split in ("train", "test"):
-        folder = layout.subfolder(root, split)
+        folder = subfolder(root, split)
         if folder:
-            images, masks = layout.subfolder(folder, "original"), layout.subfolder(folder, "mask")
+            images, masks = subfolder(folder, "original"), subfolder(folder, "mask")
             if images is None or masks is None:
                 raise UserError(f"{folder}: expected the folders 'original' and 'mask'.")
             samples += layout.match(images, masks, split=split, prefix=f"{split}/")

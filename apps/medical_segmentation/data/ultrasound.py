@@ -7,6 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from apps.medical_segmentation.data import layout
+from core.data.folders import subfolder
 from core.data.images import find_images
 from core.data.index import Index, Sample, make_index
 from core.data.readers import Reader
@@ -15,7 +16,7 @@ _MASK = re.compile(r"_mask(_\d+)?$", re.I)
 
 
 def _fits(path: Path) -> bool:
-    return bool(layout.subfolder(path, "benign") and layout.subfolder(path, "malignant"))
+    return bool(subfolder(path, "benign") and subfolder(path, "malignant"))
 
 
 def read_busi(path: Path, *, normal: bool = False) -> Index:
@@ -29,7 +30,7 @@ def read_busi(path: Path, *, normal: bool = False) -> Index:
     root = layout.located(path, _fits, "the folders 'benign' and 'malignant' of BUSI")
     samples, notes = [], []
     for name in ("benign", "malignant", "normal"):
-        folder = layout.subfolder(root, name)
+        folder = subfolder(root, name)
         if folder is None:
             continue
         if name == "normal" and not normal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from apps.medical_segmentation.data import layout
+from core.data.folders import subfolder
 from core.data.images import find_images
 from core.data.index import Index, Sample, make_index
 from core.data.readers import Reader
@@ -13,21 +14,21 @@ _NLM = "public, cite the U.S. National Library of Medicine"
 
 
 def _manual_masks(path: Path) -> tuple[Path, Path] | None:
-    masks = layout.subfolder(path, "ManualMask")
+    masks = subfolder(path, "ManualMask")
     if masks is None:
         return None
-    left, right = layout.subfolder(masks, "leftMask"), layout.subfolder(masks, "rightMask")
+    left, right = subfolder(masks, "leftMask"), subfolder(masks, "rightMask")
     return (left, right) if left and right else None
 
 
 def _is_montgomery(path: Path) -> bool:
-    return layout.subfolder(path, "CXR_png") is not None and _manual_masks(path) is not None
+    return subfolder(path, "CXR_png") is not None and _manual_masks(path) is not None
 
 
 def read_montgomery(path: Path) -> Index:
     """Return the index of Montgomery; a lung mask is the left and the right file merged."""
     root = layout.located(path, _is_montgomery, "the folders 'CXR_png' and 'ManualMask'")
-    folder = layout.subfolder(root, "CXR_png")
+    folder = subfolder(root, "CXR_png")
     images = layout.by_stem(folder, find_images(folder))
     left, right = (layout.by_stem(side, find_images(side)) for side in _manual_masks(root))
     layout.refuse_unpaired(
@@ -48,12 +49,12 @@ def _is_joint(path: Path) -> bool:
 
 
 def _has_masks(path: Path) -> bool:
-    return bool(layout.subfolder(path, "CXR_png") and layout.subfolder(path, "mask", "masks"))
+    return bool(subfolder(path, "CXR_png") and subfolder(path, "mask", "masks"))
 
 
 def _first_names(path: Path) -> set[str]:
     """Return the words the X-rays' file names begin with: the hospital."""
-    folder = layout.subfolder(path, "CXR_png")
+    folder = subfolder(path, "CXR_png")
     return {file.name.split("_")[0].upper() for file in folder.iterdir() if file.suffix == ".png"}
 
 
@@ -69,7 +70,7 @@ def read_joint(path: Path) -> Index:
 
 def _read_single_masks(path: Path, fits, format: str) -> Index:
     root = layout.located(path, fits, "the folders 'CXR_png' and 'mask' or 'masks'")
-    folder, truth = layout.subfolder(root, "CXR_png"), layout.subfolder(root, "mask", "masks")
+    folder, truth = subfolder(root, "CXR_png"), subfolder(root, "mask", "masks")
     images = layout.by_stem(folder, find_images(folder))
     masks = {
         layout.MASK_SUFFIX.sub("", name): file
@@ -80,7 +81,7 @@ def _read_single_masks(path: Path, fits, format: str) -> Index:
     notes = []
     if len(images) > len(masks):
         notes.append(f"{len(images) - len(masks)} X-rays have no published mask; left out.")
-    if layout.subfolder(root, "test"):
+    if subfolder(root, "test"):
         notes.append("The folder 'test' has no masks and is left out.")
     return make_index(format, root, samples, labels=("lung",), notes=notes)
 

@@ -9,7 +9,7 @@ from apps.medical_segmentation.data import SAMPLE_DATA, read
 from apps.medical_segmentation.data.masks import check, load_mask
 from core.data.images import read_image, read_mask
 
-TOOL = Path(__file__).resolve().parents[3] / "tools" / "make_sample_data.py"
+TOOL = Path(__file__).resolve().parents[3] / "tools" / "make_medseg_sample.py"
 
 
 def test_splits_and_labels():
@@ -55,7 +55,7 @@ def test_licence_and_source_are_told():
 
 
 def test_the_tool_cuts_the_same_tiles_again(tmp_path):
-    spec = importlib.util.spec_from_file_location("make_sample_data", TOOL)
+    spec = importlib.util.spec_from_file_location("make_medseg_sample", TOOL)
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     image, mask = np.zeros((2, 512, 512), np.uint16)

@@ -98,7 +98,7 @@ def test_a_picture_below_the_patch_is_refused():
         ({"patch": 3}, "'patch' is 3; .* at least 8"),
         ({"patches": 0}, "'patches' is 0; it must be a whole number, 1 or more"),
         ({"patch": True}, "'patch' is True; it must be a whole number"),
-        ({"loss": "l3"}, "'loss' is 'l3'. Did you mean 'l1'"),
+        ({"loss": "l3"}, "'loss' is 'l3'. Known: auto, l1"),
     ],
 )
 def test_wrong_options_are_named(options, words):

@@ -1,6 +1,6 @@
 """Cut the sample data of the medical segmentation app out of one picture and its mask.
 
-    python tools/make_sample_data.py img2d.tif mask2d.tif [--out FOLDER]
+    python tools/make_medseg_sample.py img2d.tif mask2d.tif [--out FOLDER]
 
 The two files are `stardist/data/images/img2d.tif` and `mask2d.tif` of the Python package stardist
 0.9.2 (BSD 3-Clause). Run again, it writes the same files.
