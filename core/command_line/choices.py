@@ -114,7 +114,7 @@ def filled_in(config: TrainConfig, given: Mapping[str, Any], card) -> str:
     """Return the defaults a user did not choose, in a line."""
     shown = []
     for name in _ANNOUNCED:
-        if name in given:
+        if name in given or (name == "classes" and not card.labels):
             continue
         value = getattr(config, name)
         if name == "input_size":

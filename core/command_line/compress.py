@@ -250,13 +250,14 @@ def compared(task: Task, runs: Sequence[RunFolder], index: Index) -> list[dict[s
     rows, files = [], []
     with track(len(runs) * len(held_out), "comparing") as advance:
         for run in runs:
-            model, card = deployable(task, run)
+            model, card = deployable(task, run, open_size=True)
             scores = evaluate(task, KerasEngine(model, card), held_out, quick=True, advance=advance)
             method = run.config.compress.get("method")
             precision = "int8" if method == "quantize" else "float32"
             if run.config.compress.get("choices", {}).get("activation_bits") == 16:
                 precision = "weight_only"
-            files.append(to_tflite(model, precision))
+            shape = (*card.input_size, card.channels)
+            files.append(to_tflite(model, precision, input_shape=shape))
             kernels = kernel_table(files[-1])
             weights = sum(kernel.parameters for kernel in kernels)
             rows.append(

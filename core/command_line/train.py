@@ -324,7 +324,7 @@ def import_(
     card = training_card(card, config, Index("checkpoint", checkpoint, ()))
     model = entry.build(
         variant,
-        (*card.input_size, card.channels),
+        task.saved_input_shape(card),
         **{**task.build_arguments(card), **entry.training_options},
     )
     found = load_torch_state(
@@ -364,10 +364,8 @@ def import_(
         )
         return
     size = "x".join(map(str, card.input_size))
-    say(
-        f"Network: {network} {variant}, input {size}x{card.channels}, classes {config.classes} "
-        f"({', '.join(card.labels)})."
-    )
+    classes = f", classes {config.classes} ({', '.join(card.labels)})" if card.labels else ""
+    say(f"Network: {network} {variant}, input {size}x{card.channels}{classes}.")
     say(f"Checkpoint: {found}")
     say(f"Saved: {run.path}")
     _say_next(program, run.path, "")

@@ -106,7 +106,7 @@ def picture(title: str, image: np.ndarray | None, caption: str = "") -> Picture:
         shown.save(stream, "PNG", optimize=True)
     else:
         kind = "jpeg"
-        shown.save(stream, "JPEG", quality=88, subsampling=0, optimize=True)
+        shown.save(stream, "JPEG", quality=88, subsampling=0)
     encoded = base64.b64encode(stream.getvalue()).decode("ascii")
     return Picture(title, f"data:image/{kind};base64,{encoded}", *shown.size, caption)
 
