@@ -50,13 +50,16 @@ def to_tflite(
     import tensorflow as tf
 
     from core.export.align import align_channels
+    from core.layers.pixel_shuffle import transposing
 
     model = computed_network(model, precision)
     if precision == "weight_only":
         return _with_integer_weights(to_tflite(model, "float32", input_shape=input_shape))
     if precision in ("float32", "float16"):
         model = align_channels(model)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([freeze(model, input_shape)])
+    with transposing() if precision == "int16x8" else contextlib.nullcontext():
+        function = freeze(model, input_shape)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -70,7 +73,8 @@ def to_tflite(
             raise ValueError("int16x8 needs `calibration`.")
         if precision == "int16x8":
             converter.target_spec.supported_ops = [
-                tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+                tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+                tf.lite.OpsSet.TFLITE_BUILTINS,  # SQRT has no form of 16 bits: it stays in float
             ]
         elif calibration is not None:
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 import tensorflow as tf
+
+_TRANSPOSING: list[bool] = []
 
 
 @keras.saving.register_keras_serializable("gossamer")
@@ -32,7 +37,15 @@ class DepthToSpace(keras.layers.Layer):
             )
 
     def call(self, inputs):
-        return inputs if self.factor == 1 else tf.nn.depth_to_space(inputs, self.factor)
+        if self.factor == 1:
+            return inputs
+        if not _TRANSPOSING:
+            return tf.nn.depth_to_space(inputs, self.factor)
+        height, width, channels = inputs.shape[1:]
+        factor = self.factor
+        blocks = tf.reshape(inputs, (-1, height, width, factor, factor, channels // factor**2))
+        blocks = tf.transpose(blocks, (0, 1, 3, 2, 4, 5))
+        return tf.reshape(blocks, (-1, height * factor, width * factor, channels // factor**2))
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
@@ -41,6 +54,19 @@ class DepthToSpace(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "factor": self.factor}
+
+
+@contextlib.contextmanager
+def transposing() -> Iterator[None]:
+    """Make graphs traced in the block of reshapes and a transposition instead of DEPTH_TO_SPACE.
+
+    The converter has no DEPTH_TO_SPACE with 16-bit activations. Sizes must be known.
+    """
+    _TRANSPOSING.append(True)
+    try:
+        yield
+    finally:
+        _TRANSPOSING.pop()
 
 
 def from_torch_order(array: np.ndarray, factor: int) -> np.ndarray:

@@ -82,6 +82,14 @@ def test_the_integer_file_holds_and_enlarges_pictures_larger_than_its_tile(
     assert file.shape == run.shape and np.abs(file - run).mean() < 3
 
 
+def test_sixteen_bit_activations_lose_almost_nothing(trained):
+    made = found("export", trained, "--precision", "int16x8")["path"]
+    keras_psnr, file_psnr = (
+        found("evaluate", source, "--split", "val")["metrics"]["psnr"] for source in (trained, made)
+    )
+    assert abs(keras_psnr - file_psnr) < 0.05
+
+
 def test_training_with_the_quantizers_gives_the_file_bit_for_bit(trained, tmp_path):
     aware = tmp_path / "aware"
     superres("compress", trained, "--method", "quantize", "--epochs", 1, "--out", aware)
