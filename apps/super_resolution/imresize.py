@@ -11,10 +11,11 @@ this gives the very bytes of the sum in float64, tap after tap:
 
 - Where every weight is a multiple of 2^-k and 255 * 2^k * sum(|w|) < 2^24, all products and partial
   sums are whole multiples of 2^-k that a float32 holds. Both sums are exact, in any order. Such are
-  the scales 2, 4, 8, 1/2 and 1/4, and here exact halves, which must round up, are common.
-- Otherwise the two sums differ by less than `_Axis.error`, the bound of a float32 dot product. A
-  value that is farther than that from a half rounds alike in both; the few that are nearer are
-  summed again in float64, tap after tap.
+  the scales 2, 4, 8, 1/2 and 1/4, where exact halves, which must round up, are common.
+- Where every weight is a multiple of 1/d, d odd, a sum is at least 1/(2d) from the nearest half. An
+  error below that changes no rounding. Such are the scales 3, 5, 1/3 and 1/5 (d up to 625).
+- Otherwise a value farther from a half than `_Axis.error`, the bound of a float32 dot product,
+  rounds alike in both; the few that are nearer are summed again in float64, tap after tap.
 """
 
 from __future__ import annotations
@@ -27,9 +28,12 @@ import numpy as np
 
 from core.errors import UserError
 
-_BLOCK_ROWS = 16  # output rows a matrix product: larger blocks multiply more zeros
-_BLOCK_COLUMNS = 4096  # of X at once: what a block touches stays in the cache
+# A product of more multiplications is spread over threads by OpenBLAS, whose threads wait for each
+# other in a busy loop: on a machine with other work to do that took a hundred times longer.
+_ONE_THREAD = 2**18
 _COARSEST = 0.01  # error of float32 beyond which a sum is made in float64 at once
+_ODD_DENOMINATORS = (27, 81, 125, 625)
+_NOISE = 1e-9  # more than float64 errs in the weights
 
 
 def imresize(
@@ -140,27 +144,41 @@ def low_resolution(high: np.ndarray, scale: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Axis:
-    """The sums along an axis: their taps, in which precision they are made, and its error."""
+    """The sums along an axis.
+
+    Attributes:
+        weights, index: As `taps` returns them.
+        dtype: The precision the sums of 8-bit values are made in.
+        error: Bound of the difference to the sum in float64, tap after tap.
+        settled: Whether that difference can never change a rounded value.
+        rows: Rows of a block; larger blocks multiply more zeros.
+    """
 
     weights: np.ndarray
     index: np.ndarray
-    exact: bool
-    error: float
     dtype: type
+    error: float
+    settled: bool
+    rows: int
 
 
 @functools.lru_cache(maxsize=64)
 def _axis(length: int, new_length: int, scale: float) -> _Axis:
     weights, index = taps(length, new_length, scale)
+    rows = min(max(round(16 * scale), 4), 16)
     largest = 255 * np.abs(weights).sum(axis=1).max()
-    exact = any(
-        largest * 2.0**k < 2**24 and not np.any(weights * 2.0**k % 1) for k in range(0, 17, 4)
-    )
     # A dot product of P terms, its rounded weights, and the 0.5 added before rounding.
     error = (weights.shape[1] + 4) * 2.0**-24 * (largest + 1)
-    if exact or error < _COARSEST:
-        return _Axis(weights, index, exact, error, np.float32)
-    return _Axis(weights, index, False, error * 2.0**-29, np.float64)
+    dyadic = any(
+        largest * 2.0**k < 2**24 and not np.any(weights * 2.0**k % 1) for k in range(0, 17, 4)
+    )
+    odd = any(
+        0.5 / d > error + _NOISE and np.abs(weights * d - np.rint(weights * d)).max() < _NOISE
+        for d in _ODD_DENOMINATORS
+    )
+    if dyadic or odd or error < _COARSEST:
+        return _Axis(weights, index, np.float32, error, dyadic or odd, rows)
+    return _Axis(weights, index, np.float64, error * 2.0**-29, False, rows)
 
 
 def _resize_rows(values: np.ndarray, plan: _Axis) -> np.ndarray:
@@ -169,23 +187,24 @@ def _resize_rows(values: np.ndarray, plan: _Axis) -> np.ndarray:
     eight_bits = values.dtype == np.uint8
     kind = plan.dtype if eight_bits else np.float64
     out = np.empty((len(plan.index), flat.shape[1]), values.dtype)
-    for start in range(0, len(out), _BLOCK_ROWS):
-        rows = slice(start, start + _BLOCK_ROWS)
+    for start in range(0, len(out), plan.rows):
+        rows = slice(start, start + plan.rows)
         weights, index = plan.weights[rows], plan.index[rows]
         first, last = index.min(), index.max() + 1
         matrix = np.zeros((len(index), last - first))
         np.add.at(matrix, (np.arange(len(index))[:, None], index - first), weights)
         matrix = matrix.astype(kind)
-        for begin in range(0, flat.shape[1], _BLOCK_COLUMNS):
-            columns = slice(begin, begin + _BLOCK_COLUMNS)
-            source = flat[first:last, columns]
-            if not eight_bits:
-                np.matmul(matrix, source, out=out[rows, columns])
-                continue
-            sums = matrix @ source.astype(kind)
-            if not plan.exact:
+        source = flat[first:last]
+        converted = source.astype(kind, copy=False)
+        sums = np.empty((len(index), flat.shape[1]), kind) if eight_bits else out[rows]
+        step = max(_ONE_THREAD // matrix.size, 1)
+        for begin in range(0, flat.shape[1], step):
+            columns = slice(begin, begin + step)
+            np.matmul(matrix, converted[:, columns], out=sums[:, columns])
+        if eight_bits:
+            if not plan.settled:
                 _settle_halves(sums, source, weights, index - first, plan.error)
-            out[rows, columns] = _rounded(sums)
+            out[rows] = _rounded(sums)
     return out.reshape(len(out), *values.shape[1:])
 
 
