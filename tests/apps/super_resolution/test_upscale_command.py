@@ -175,6 +175,7 @@ def test_two_inputs_with_one_result_are_refused(upscale, tmp_path):
 def test_a_run_is_used_at_any_size_though_its_files_are_exported_at_one(tmp_path):
     from apps import catalog
     from apps.super_resolution.enlarge import enlarge, fixed_size
+    from apps.super_resolution.task import TASK
     from core.run_folder import RunFolder
     from core.training.config import TrainConfig
 
@@ -182,8 +183,7 @@ def test_a_run_is_used_at_any_size_though_its_files_are_exported_at_one(tmp_path
     config = TrainConfig(network="xlsr", variant="x2", app="superres")
     run = RunFolder.create(tmp_path / "run", config, network.card("x2"))
     run.save_model(network.build("x2", (None, None, 3)))
-    task = SimpleNamespace(name="superres", network=catalog.network)
-    engine = upscale_command.load_engine(task, tmp_path / "run")
+    engine = upscale_command.load_engine(TASK, tmp_path / "run")
     assert fixed_size(engine) is None
     image = np.random.default_rng(0).integers(0, 256, (31, 45, 3), dtype=np.uint8)
     whole = enlarge(engine, image, engine.card)
