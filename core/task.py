@@ -83,6 +83,8 @@ class Task(abc.ABC):
         defaults: Training defaults of the domain, by `TrainConfig` field.
         options: Choices of the domain's own (loss, protocol, ...) with their defaults.
         option_values: Allowed values of those options that are one of a few names.
+        calibration_observer: How post-training int8 sets its ranges; one of
+            `core.compress.scheme.OBSERVERS`.
         compress_options: Options that hold while the deployable network is fine-tuned at its
             fixed size, without training heads.
         demo: Changes to the training defaults for the few-minute `demo`, by `TrainConfig` field.
@@ -98,6 +100,7 @@ class Task(abc.ABC):
     defaults: Mapping[str, Any] = {}
     options: Mapping[str, Any] = {}
     option_values: Mapping[str, Sequence[Any]] = {}
+    calibration_observer: str = "minmax"
     compress_options: Mapping[str, Any] = {}
     demo: Mapping[str, Any] = {}
 
@@ -188,6 +191,10 @@ class Task(abc.ABC):
     def network_input(self, sample: Sample, card: ModelCard) -> np.ndarray:
         """Return one float32 input of exactly the card's size, to calibrate and compare with."""
         return self.prepare(sample, card)[0]
+
+    def network_inputs(self, sample: Sample, card: ModelCard, limit: int) -> list[np.ndarray]:
+        """Return up to `limit` such inputs of a sample, for calibration; one by default."""
+        return [self.network_input(sample, card)]
 
     def infer(self, engine: Engine, inputs: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
         """Return the outputs for each prepared input; a domain of open sizes cuts tiles here."""

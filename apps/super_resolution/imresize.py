@@ -169,9 +169,7 @@ def _axis(length: int, new_length: int, scale: float) -> _Axis:
     largest = 255 * np.abs(weights).sum(axis=1).max()
     # A dot product of P terms, its rounded weights, and the 0.5 added before rounding.
     error = (weights.shape[1] + 4) * 2.0**-24 * (largest + 1)
-    dyadic = any(
-        largest * 2.0**k < 2**24 and not np.any(weights * 2.0**k % 1) for k in range(0, 17, 4)
-    )
+    dyadic = any(largest * 2.0**k < 2**24 and not np.any(weights * 2.0**k % 1) for k in range(17))
     odd = any(
         0.5 / d > error + _NOISE and np.abs(weights * d - np.rint(weights * d)).max() < _NOISE
         for d in _ODD_DENOMINATORS

@@ -88,7 +88,8 @@ def calibrate(model, samples: Iterable[np.ndarray], *, batch: int = 8) -> None:
     """Set every range of a quantized model from real samples.
 
     Each activation's range follows its own observer: "minmax" takes the extremes over all samples,
-    "moving_average" the mean of each batch's extremes, "percentile" that of its percentiles.
+    "moving_average" the mean of each batch's extremes, "percentile" that of its percentiles, "mse"
+    the range of least squared error.
 
     Args:
         model: The result of `core.compress.quantize.quantize_aware`.
@@ -105,12 +106,13 @@ def calibrate(model, samples: Iterable[np.ndarray], *, batch: int = 8) -> None:
         if isinstance(layer, ActivationQuantizer) and layer.fixed is None
         for node in layer._inbound_nodes
     ]
+    samples = list(samples)
     lows, highs = _extremes(model, uses, samples, batch)
     bounds: dict[int, list] = {}
     for position, (layer, _) in enumerate(uses):
         low, high = lows[:, position], highs[:, position]
         extremes = (low.min(), high.max())
-        if layer.observer != "minmax":
+        if layer.observer not in ("minmax", "mse"):
             extremes = (low.mean(), high.mean())
         # A quantizer with several uses (a shared range) takes the hull of all of them.
         known = bounds.setdefault(id(layer), [layer, *extremes])
@@ -122,6 +124,10 @@ def calibrate(model, samples: Iterable[np.ndarray], *, batch: int = 8) -> None:
                 "calibration samples hold NaN or infinity: check the training."
             )
         layer.set_range(low, high)
+    if any(layer.observer == "mse" for layer, _ in uses):
+        from core.compress.range_search import narrow
+
+        narrow(model, _batches(samples, batch, model.inputs[0].shape[1:]))
 
 
 def fix_input_range(model, limits: tuple[float, float] | None) -> None:

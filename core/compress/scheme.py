@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 from core.errors import UserError, near_miss
 
-OBSERVERS = ("moving_average", "minmax", "percentile")
+OBSERVERS = ("moving_average", "minmax", "percentile", "mse")
 EXCEPTIONS = ("float", "pass")
 WEIGHT_BITS = (4, 8)
 ACTIVATION_BITS = (8, 16)
@@ -24,7 +24,9 @@ class Scheme:
             whitepaper's per-layer variant (arXiv:1806.08342, Sec. 3.1), for comparison.
         observer: How an activation's range follows what it sees: "moving_average" of each batch's
             extremes, "minmax" over everything seen, or "percentile", the moving average of each
-            batch's outer percentiles, which ignores rare outliers.
+            batch's outer percentiles, which ignores rare outliers; "mse" is calibrated to the
+            range of least squared error (`core.compress.range_search`) and trained as the
+            moving average.
         decay: Of the moving averages, per training step. tfmot's 0.999 needs thousands of steps to
             forget a start at ±6; ranges here start calibrated, so they may follow faster.
         percentile: Upper percentile of "percentile"; the lower one mirrors it.

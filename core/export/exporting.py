@@ -114,6 +114,7 @@ def export(
             rescale=equalize,
             correct_bias=correct_bias,
             pixels=card.pixel_range(),
+            observer=task.calibration_observer,
         )
         notes += widened
         calibration = None
@@ -197,6 +198,7 @@ def integer_network(
     rescale: bool = False,
     correct_bias: bool = False,
     pixels: tuple[float, float] | None = None,
+    observer: str = "minmax",
 ) -> tuple[object, list[str]]:
     """Return the model an int8 file computes, and notes on what was changed for it.
 
@@ -206,6 +208,7 @@ def integer_network(
         calibration: Calibration samples of a float network, float32 (H, W, C).
         rescale, correct_bias: As `equalize` and `correct_bias` of `export`.
         pixels: `ModelCard.pixel_range` of a float network.
+        observer: Of its calibration.
     """
     from core.compress.equalize import correct_biases, equalize
     from core.compress.integer import integer_form
@@ -216,7 +219,7 @@ def integer_network(
         if rescale:
             model, pairs = equalize(model)
             notes.append(f"{len(pairs)} pairs of layers equalized")
-        model = calibrated_network(model, calibration, pixels)
+        model = calibrated_network(model, calibration, pixels, observer)
     folded, widened = integer_form(model)
     if correct_bias:
         corrected = correct_biases(folded, calibration)
@@ -224,13 +227,15 @@ def integer_network(
     return folded, [*notes, *widened]
 
 
-def calibrated_network(model, calibration, pixels: tuple[float, float] | None = None):
+def calibrated_network(
+    model, calibration, pixels: tuple[float, float] | None = None, observer: str = "minmax"
+):
     """Return a float network with fake quantizers, calibrated: post-training int8."""
     from core.compress.quantize import quantize_aware
     from core.compress.ranges import calibrate, fix_input_range
     from core.compress.scheme import Scheme
 
-    quantized = quantize_aware(model, Scheme(observer="minmax"))
+    quantized = quantize_aware(model, Scheme(observer=observer))
     calibrate(quantized, calibration)
     fix_input_range(quantized, pixels)
     return quantized
@@ -253,8 +258,16 @@ def calibration_samples(
     index = task.read(data, format)
     split = "train" if "train" in index.counts() else "all"
     chosen = spread(index.split(split), count)
-    inputs = [task.network_input(sample, card) for sample in chosen.samples]
-    return inputs, f"{len(inputs)} samples of {data} ({split})"
+    inputs = calibration_inputs(task, card, chosen, count)
+    parts = f"{len(inputs)} parts of " if len(inputs) > len(chosen) else ""
+    return inputs, f"{parts}{len(chosen)} samples of {data} ({split})"
+
+
+def calibration_inputs(task: Task, card: ModelCard, index, count: int) -> list[np.ndarray]:
+    """Return at most `count` network inputs, as many of each sample as the domain has."""
+    limit = max(1, count // len(index))
+    found = [task.network_inputs(sample, card, limit) for sample in index.samples]
+    return [values for inputs in found for values in inputs][:count]
 
 
 def check_converted(

@@ -110,7 +110,7 @@ def measure_noise(task: Task, run: RunFolder, path: Path) -> None:
     inputs, _ = calibration_samples(task, card, run.config.data, run.config.format, CALIBRATION)
     quantized = model
     if not is_quantized(model):
-        quantized = calibrated_network(model, inputs, card.pixel_range())
+        quantized = calibrated_network(model, inputs, card.pixel_range(), task.calibration_observer)
     samples = inputs[:: max(1, len(inputs) // NOISE_SAMPLES)][:NOISE_SAMPLES]
     record_noise(run, path, layer_noise(quantized, samples), len(samples))
 

@@ -98,8 +98,9 @@ def build_compressed(
         index: The training samples, some of which calibrate ranges.
     """
     source = initial_run(config, task.name)
+    limit = max(1, CALIBRATION_SAMPLES // len(index))
     samples = spread(index, CALIBRATION_SAMPLES).samples
-    inputs = [task.network_input(sample, card) for sample in samples]
+    inputs = [part for sample in samples for part in task.network_inputs(sample, card, limit)]
     model = stage.prepare(deployed(network, source), inputs)
     fix_input_range(model, card.pixel_range())
     return model, copied(model)

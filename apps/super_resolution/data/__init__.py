@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from apps.super_resolution.data import layouts
+from apps.super_resolution.data import layouts, prepared
 from apps.super_resolution.data.pairs import check, pair, picture
 from core.data.readers import Reader
 
@@ -20,4 +20,6 @@ _SAMPLE = Reader(
     "public domain, CC0 and CC BY, picture by picture (sample_data/README.md)",
 )
 
-READERS: dict[str, Reader] = {reader.name: reader for reader in (_SAMPLE, *layouts.READERS)}
+READERS: dict[str, Reader] = {
+    reader.name: reader for reader in (_SAMPLE, prepared.READER, *layouts.READERS)
+}

@@ -7,6 +7,7 @@ the same for all. No picture is opened here.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,7 +45,9 @@ class Part:
 def div2k(root: Path) -> list[Part]:
     """DIV2K_train_HR and DIV2K_valid_HR beside DIV2K_…_LR_bicubic/X2, also NTIRE's and LSDIR's."""
     parts = []
-    for high in folders(root):
+    inner = [inside for inside in folders(root) if plain(inside.name) == "div2k"]
+    for high in folders(inner[0] if len(inner) == 1 else root):
+        root = high.parent
         found = re.fullmatch(r"(.*(train|valid|val|test).*)_HR", high.name, re.I)
         if found:
             split = SPLIT_FOLDERS[found[2].lower()]
@@ -162,12 +165,14 @@ def _split_name(stem: str) -> tuple[str, int]:
 def _samples(part: Part) -> list[Sample]:
     """Return the samples of a part, small pictures found by `<name>x<scale>` or `<name>`."""
     high = find_images(part.high)
-    twice = {path.stem for path in high if sum(other.stem == path.stem for other in high) > 1}
+    twice = [stem for stem, n in Counter(path.stem for path in high).items() if n > 1]
     if twice:
         raise UserError(f"{part.high}: holds '{min(twice)}' in two formats; keep one of them.")
     low: dict[str, dict[int, Path]] = {path.stem: {} for path in high}
     for scale, inside in part.lows.items():
         known = {path.stem.lower(): path for path in find_images(inside)}
+        if not scale and known and all(_split_name(stem)[1] for stem in known):
+            known = {_split_name(stem)[0]: path for stem, path in known.items()}
         unmatched = []
         for stem, found in low.items():
             names = (f"{stem}x{scale}", stem)
@@ -176,6 +181,14 @@ def _samples(part: Part) -> list[Sample]:
                 unmatched.append(stem)
             else:
                 found[scale] = file
+        extra = known.keys() - {n.lower() for stem in low for n in (f"{stem}x{scale}", stem)}
+        extra = {stem for stem in extra if _split_name(stem)[1] in (0, scale)}
+        if extra and not unmatched:
+            shown = ", ".join(sorted(extra)[:_SHOWN])
+            raise UserError(
+                f"{inside}: has {len(extra)} small pictures without a large one in "
+                f"{part.high.name} ({shown}); add those, or take them out."
+            )
         if unmatched:
             shown = ", ".join(unmatched[:_SHOWN]) + (", …" if len(unmatched) > _SHOWN else "")
             raise UserError(

@@ -39,6 +39,10 @@ def pair(sample: Sample, scale: int) -> tuple[np.ndarray, np.ndarray]:
     from apps.super_resolution.imresize import low_resolution, modcrop
 
     path = sample.targets[0]
+    if path.suffix == ".npy":
+        from apps.super_resolution.data.prepared import open_pair
+
+        return open_pair(sample, scale)
     large, file = read_image(path), small_file(sample, scale)
     if file is None:
         if scale == 1:

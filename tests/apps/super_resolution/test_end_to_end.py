@@ -98,6 +98,14 @@ def test_training_with_the_quantizers_gives_the_file_bit_for_bit(trained, tmp_pa
     assert rows["outputs within a step, XNNPACK"]["value"] == "100.00%"
 
 
+def test_prepared_sub_images_are_trained_on(tmp_path):
+    made = found("prepare", "sample", "--out", tmp_path / "cut", "--size", 120, "--step", 120)
+    assert made["splits"]["train"] > 8 and made["splits"]["test"] == 3
+    small = ["--set", "options.patch=16", "--set", "options.patches=1"]
+    choices = ["--network", "xlsr", "--variant", "x2", "--quick", *small]
+    superres("train", "--data", tmp_path / "cut", *choices, "--out", tmp_path / "run")
+
+
 def test_low_rank_adaptation_leaves_the_same_plain_network(trained, tmp_path):
     adapted = tmp_path / "adapted"
     superres("compress", trained, "--method", "adapt", "--epochs", 1, "--out", adapted)

@@ -127,6 +127,25 @@ def test_missing_small_pictures_are_named(tmp_path):
         read_with(READERS, tmp_path)
 
 
+def test_small_pictures_without_a_large_one_are_named(tmp_path):
+    div2k(tmp_path)
+    (tmp_path / "DIV2K_train_HR" / "0002.png").unlink()
+    with pytest.raises(UserError, match=r"1 small pictures without a large one .* \(0002x2\)"):
+        read_with(READERS, tmp_path)
+
+
+def test_small_pictures_of_pairs_may_bear_their_scale(tmp_path):
+    save(tmp_path / "hr", "a.png", "b.png")
+    save(tmp_path / "lr", "ax2.png", "bx2.png", scale=2)
+    assert check(read_with(READERS, tmp_path), 2) == []
+
+
+def test_a_folder_around_div2k_is_recognised(tmp_path):
+    div2k(tmp_path / "DIV2K")
+    index = read_with(READERS, tmp_path)
+    assert (index.format, index.counts()) == ("div2k", {"train": 2, "val": 2})
+
+
 def test_a_pair_of_another_scale_is_named(tmp_path):
     save(tmp_path / "hr", "a.png")
     save(tmp_path / "lr", "a.png", scale=3)
