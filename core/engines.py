@@ -86,13 +86,15 @@ class LiteRTEngine:
         self._interpreter = interpreter(path, threads=threads, delegate=delegate)
         self._inputs = self._interpreter.get_input_details()
         self._outputs = self._interpreter.get_output_details()
+        self._closed = min(self._inputs[0].get("shape_signature", (1,)), default=1) >= 0
         if len(self._inputs) != 1 or len(self._inputs[0]["shape"]) != 4:
             raise UserError(f"{self.name}: does not take one (N, H, W, C) image; export it again.")
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of the file's input, batch axis included."""
-        return tuple(int(n) for n in self._inputs[0]["shape"])
+    def input_shape(self) -> tuple[int | None, ...]:
+        """Shape of the file's input, batch axis included; None for sides it leaves open."""
+        shape = self._inputs[0]["shape"] if self._closed else self._inputs[0]["shape_signature"]
+        return tuple(None if n < 0 else int(n) for n in shape)
 
     @property
     def output_indices(self) -> list[int]:
@@ -101,7 +103,9 @@ class LiteRTEngine:
 
     def __call__(self, batch: np.ndarray) -> list[np.ndarray]:
         batch = np.asarray(batch, np.float32)
-        if batch.shape[1:] != self.input_shape[1:]:
+        if not self._closed:
+            self._resize(batch.shape[1:])
+        elif batch.shape[1:] != self.input_shape[1:]:
             raise UserError(
                 f"{self.name}: takes inputs of {self.input_shape[1:]}, got {batch.shape[1:]}; "
                 "export it for that size."
@@ -119,6 +123,14 @@ class LiteRTEngine:
                 ]
             )
         return [np.stack(column) for column in zip(*rows, strict=True)]
+
+    def _resize(self, shape: tuple[int, ...]) -> None:
+        """Prepare a file of open size for inputs of a shape, unless it is so already."""
+        if tuple(self._inputs[0]["shape"][1:]) != shape:
+            self._interpreter.resize_tensor_input(self._inputs[0]["index"], (1, *shape))
+            self._interpreter.allocate_tensors()
+            self._inputs = self._interpreter.get_input_details()
+            self._outputs = self._interpreter.get_output_details()
 
 
 def interpreter(path: str | Path | bytes, *, threads: int | None, delegate: bool):

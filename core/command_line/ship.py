@@ -52,6 +52,9 @@ def export(
         bool, typer.Option("--correct-bias", help="Take int8's mean errors into biases (DFQ).")
     ] = False,
     input_size: opt.InputSize = None,
+    open_size: Annotated[
+        bool, typer.Option("--open-size", help="A file for pictures of any size.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="(default: RUN/export/<name>_<precision>.tflite)"),
@@ -91,6 +94,7 @@ def export(
         out=out,
         overwrite=overwrite,
         input_size=chosen_size,
+        open_size=open_size,
     )
     bytes_ = Path(made.path).stat().st_size
     if json:

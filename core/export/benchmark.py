@@ -43,6 +43,9 @@ except OSError:
     pass
 before = peak()
 interpreter = Interpreter(model_path=sys.argv[1], num_threads=int(sys.argv[2]))
+for detail in interpreter.get_input_details():
+    if min(detail["shape_signature"], default=1) < 0:
+        interpreter.resize_tensor_input(detail["index"], json.loads(sys.argv[3]))
 interpreter.allocate_tensors()
 for detail in interpreter.get_input_details():
     interpreter.set_tensor(detail["index"], np.zeros(detail["shape"], detail["dtype"]))
@@ -218,7 +221,7 @@ def peak_memory(path: str | os.PathLike, *, threads: int = 1) -> int:
 
     check_file(path)
     child = subprocess.run(
-        [sys.executable, "-P", "-c", _MEMORY_PROBE, str(path), str(threads)],
+        [sys.executable, "-P", "-c", _MEMORY_PROBE, str(path), str(threads), _shape_of(path)],
         capture_output=True,
         text=True,
         check=False,
@@ -229,11 +232,25 @@ def peak_memory(path: str | os.PathLike, *, threads: int = 1) -> int:
     return int(json.loads(child.stdout.splitlines()[-1]))
 
 
+def _shape_of(path: str | Path) -> str:
+    """Return the input shape (JSON) at which a file of open size is measured: the card's."""
+    from core.export.metadata import extract
+
+    try:
+        card = extract(path).get("model_card", {})
+    except UserError:  # another program's file, whose size is mostly fixed
+        card = {}
+    return json.dumps([1, *card.get("input_size", (128, 128)), card.get("channels", 3)])
+
+
 def _runner(path: Path, threads: int) -> Callable[[], None]:
     """Return a function that runs the file once, with random input set."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=str(path), num_threads=threads)
+    for detail in interpreter.get_input_details():
+        if min(detail["shape_signature"], default=1) < 0:
+            interpreter.resize_tensor_input(detail["index"], json.loads(_shape_of(path)))
     interpreter.allocate_tensors()
     generator = np.random.default_rng(0)
     for detail in interpreter.get_input_details():

@@ -29,6 +29,7 @@ def to_tflite(
     calibration: Iterable[np.ndarray] | None = None,
     io: str = "float32",
     sparse: bool = False,
+    open_size: bool = False,
 ) -> bytes:
     """Return the TFLite file of a functional Keras model.
 
@@ -41,6 +42,8 @@ def to_tflite(
         input_shape: (H, W, C) where the model's input leaves sizes open.
         calibration: float32 inputs (H, W, C) for "int16x8", and for the converter's own int8.
         io: Types of the file's input and output for "int8": float32, uint8 or int8.
+        open_size: Whether the file takes any height and width (`resize_tensor_input`); the model's
+            own must be open.
         sparse: Whether kernels with many zeros are stored without them, in float32 and float16;
             `core.export.sparse` also checks what becomes of the file.
 
@@ -54,11 +57,12 @@ def to_tflite(
 
     model = computed_network(model, precision)
     if precision == "weight_only":
-        return _with_integer_weights(to_tflite(model, "float32", input_shape=input_shape))
+        content = to_tflite(model, "float32", input_shape=input_shape, open_size=open_size)
+        return _with_integer_weights(content)
     if precision in ("float32", "float16"):
         model = align_channels(model)
     with transposing() if precision == "int16x8" else contextlib.nullcontext():
-        function = freeze(model, input_shape)
+        function = freeze(model, input_shape, open_size=open_size)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if precision != "float32":
@@ -122,7 +126,7 @@ def _with_integer_weights(content: bytes) -> bytes:
             return bytes(tool.quantize().quantized_model)
 
 
-def freeze(model, input_shape: Sequence[int] | None = None):
+def freeze(model, input_shape: Sequence[int] | None = None, *, open_size: bool = False):
     """Return the model as a concrete function of batch 1 without variables."""
     import keras
     import tensorflow as tf
@@ -133,7 +137,9 @@ def freeze(model, input_shape: Sequence[int] | None = None):
     from core.compress.quantizers import exporting
 
     shape = tuple(input_shape or model.inputs[0].shape[1:])
-    if any(side is None for side in shape):
+    if open_size:
+        shape = (None, None, shape[-1])
+    elif any(side is None for side in shape):
         raise ValueError(f"`input_shape` must be given for a model with open sizes {shape}.")
 
     @tf.function(input_signature=[tf.TensorSpec((1, *shape), tf.float32, name="image")])

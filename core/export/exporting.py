@@ -47,6 +47,7 @@ def export(
     equalize: bool = False,
     correct_bias: bool = False,
     input_size: tuple[int, int] | None = None,
+    open_size: bool = False,
     out: str | Path | None = None,
     overwrite: bool = False,
 ) -> Exported:
@@ -64,6 +65,7 @@ def export(
         equalize: Rescale neighbouring kernels before int8 (`core.compress.equalize`).
         correct_bias: Move the mean error of rounded kernels into the biases of int8.
         input_size: (height, width); None takes the model card's.
+        open_size: Whether the file takes any size, where the domain has it so.
         out: The file; None is `export/<run>_<precision>.tflite` in the run folder.
         overwrite: Whether an existing file may be replaced.
 
@@ -82,7 +84,10 @@ def export(
         raise UserError(f"{out}: must end in .tflite; choose another --out.")
     if out.exists() and not overwrite:
         raise UserError(f"{out}: exists; choose another --out or pass --overwrite.")
-    model, card = deployable(task, run, input_size)
+    model, card = deployable(task, run, input_size, open_size=open_size)
+    if open_size and (None not in model.inputs[0].shape[1:] or precision == "int16x8"):
+        what = "int16x8 files have" if precision == "int16x8" else "this network has"
+        raise UserError(f"{run.path}: {what} one input size; leave out --open-size.")
     notes: list[str] = []
     calibration, source = None, None
     trained = run.config.compress.get("method") == "quantize"
@@ -119,7 +124,9 @@ def export(
         notes += widened
         calibration = None
     shape = (*card.input_size, card.channels)
-    content = to_tflite(model, precision, input_shape=shape, calibration=calibration, io=io)
+    content = to_tflite(
+        model, precision, input_shape=shape, calibration=calibration, io=io, open_size=open_size
+    )
     check_converted(content, precision, out.name, float_allowed=float_exceptions(run))
     document = {
         "model_card": card.to_dict(),

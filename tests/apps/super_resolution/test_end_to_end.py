@@ -82,6 +82,22 @@ def test_the_integer_file_holds_and_enlarges_pictures_larger_than_its_tile(
     assert file.shape == run.shape and np.abs(file - run).mean() < 3
 
 
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_file_of_open_size_takes_whole_pictures(trained, precision, tmp_path):
+    file = tmp_path / "open.tflite"
+    superres("export", trained, "--precision", precision, "--open-size", "--out", file)
+    found("verify", file, "--data", "sample", "--run", trained)
+    timed = found("benchmark", file, "--runs", 2)["timings"]
+    assert timed[0]["median_ms"] > 0
+    superres("upscale", file, PHOTO, "--out", tmp_path / "file")
+    superres("upscale", trained, PHOTO, "--out", tmp_path / "run")
+    file, run = (pixels(tmp_path / name / "china_x2.png") for name in ("file", "run"))
+    assert file.shape == run.shape
+    assert (
+        np.abs(file - run).max() <= 1 if precision == "float32" else np.abs(file - run).mean() < 3
+    )
+
+
 def test_sixteen_bit_activations_lose_almost_nothing(trained):
     made = found("export", trained, "--precision", "int16x8")["path"]
     keras_psnr, file_psnr = (

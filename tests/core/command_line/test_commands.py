@@ -281,6 +281,7 @@ def test_export_hands_every_choice_on(toy, toy_run, toy_data, stand_in, tmp_path
         "out": None,
         "overwrite": False,
         "input_size": (32, 16),
+        "open_size": False,
     }
     assert f"Defaults: calibration data {toy_data}" in result.stdout
     assert "Done." in result.stdout and "(1.5 kB)" in result.stdout
