@@ -15,7 +15,7 @@
 #
 # Download `IMDN_x4.pth` from the authors' repository (github.com/Zheng222/IMDN; it states no
 # licence, so it does not come with this suite) and set `CHECKPOINT` to its path. Without it the
-# notebook trains XLSR ×2 for a minute on the built-in photographs; the steps are the same.
+# notebook trains ABPN ×2 for a minute on the built-in photographs; the steps are the same.
 # On the command line: `gossamer superres import | upscale | train | evaluate | export | verify`.
 
 # %%
@@ -42,7 +42,7 @@ from apps.super_resolution.task import TASK
 index = TASK.read("sample")
 print(index.describe_splits(), *index.notes, sep="\n")
 variant = "x4" if CHECKPOINT else "x2"
-name = "imdn" if CHECKPOINT else "xlsr"
+name = "imdn" if CHECKPOINT else "abpn"
 card = TASK.network(name).card(variant)
 figure, axes = plt.subplots(1, 3, figsize=(9, 3))
 for axis, sample in zip(axes, index.split("train").samples, strict=False):
@@ -65,12 +65,13 @@ config = TrainConfig(
     app="superres",
     network=name,
     variant=variant,
-    epochs=1 if FAST else 20,
+    epochs=1 if FAST else 40,
     batch=16,
     learning_rate=2e-3,
+    final_learning_rate=1e-5,
     steps_per_epoch=2 if FAST else None,
     validate_every=1 if FAST else 10,
-    options={"intensity": "off"},
+    options={"patch": 32, "patches": 80},
 )
 if CHECKPOINT:
     network = TASK.network(name)
@@ -119,8 +120,8 @@ plt.show()
 
 # %% [markdown]
 # ## 5. An int8 file
-# Its input and output codes are the pixels themselves (scale 1/255), so a phone feeds and shows
-# bytes; the clip to the pixel range is the range of the last operator and costs nothing.
+# Its input and output codes are the pixels themselves, so a phone feeds and shows bytes;
+# the clip to the pixel range is the range of the last operator and costs nothing.
 
 # %%
 from core.export.verify import verify
