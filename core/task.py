@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.data.index import Index, Sample
+from core.data.index import Index, Sample, spread
 from core.data.readers import Reader, read_with
 from core.errors import UserError, near_miss
 from core.model_card import ModelCard
@@ -195,6 +195,13 @@ class Task(abc.ABC):
     def network_inputs(self, sample: Sample, card: ModelCard, limit: int) -> list[np.ndarray]:
         """Return up to `limit` such inputs of a sample, for calibration; one by default."""
         return [self.network_input(sample, card)]
+
+    def calibration_inputs(self, index: Index, card: ModelCard, count: int) -> list[np.ndarray]:
+        """Return at most `count` network inputs, evenly from the samples of an index."""
+        limit = max(1, count // len(index))
+        chosen = spread(index, count).samples
+        found = [self.network_inputs(sample, card, limit) for sample in chosen]
+        return [values for inputs in found for values in inputs][:count]
 
     def infer(self, engine: Engine, inputs: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
         """Return the outputs for each prepared input; a domain of open sizes cuts tiles here."""

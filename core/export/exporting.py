@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from core.data.index import spread
 from core.errors import CheckFailed, UserError, near_miss
 from core.export.convert import IO_TYPES, PRECISIONS, to_tflite
 from core.files import sha256, write_atomic, write_json
@@ -128,6 +127,7 @@ def export(
         model, precision, input_shape=shape, calibration=calibration, io=io, open_size=open_size
     )
     check_converted(content, precision, out.name, float_allowed=float_exceptions(run))
+    notes += left_in_float(content, precision)
     document = {
         "model_card": card.to_dict(),
         "precision": precision,
@@ -264,17 +264,20 @@ def calibration_samples(
     """
     index = task.read(data, format)
     split = "train" if "train" in index.counts() else "all"
-    chosen = spread(index.split(split), count)
-    inputs = calibration_inputs(task, card, chosen, count)
-    parts = f"{len(inputs)} parts of " if len(inputs) > len(chosen) else ""
-    return inputs, f"{parts}{len(chosen)} samples of {data} ({split})"
+    chosen = index.split(split)
+    inputs, taken = task.calibration_inputs(chosen, card, count), min(count, len(chosen))
+    parts = f"{len(inputs)} parts of " if len(inputs) > taken else ""
+    return inputs, f"{parts}{taken} samples of {data} ({split})"
 
 
-def calibration_inputs(task: Task, card: ModelCard, index, count: int) -> list[np.ndarray]:
-    """Return at most `count` network inputs, as many of each sample as the domain has."""
-    limit = max(1, count // len(index))
-    found = [task.network_inputs(sample, card, limit) for sample in index.samples]
-    return [values for inputs in found for values in inputs][:count]
+def left_in_float(content: bytes, precision: str) -> list[str]:
+    """Return a note on the operators of an int16x8 file that have no form of 16 bits."""
+    from core.export.inspect import float_operators
+
+    kinds = sorted({o.name for o in float_operators(content)}) if precision == "int16x8" else []
+    return (
+        [f"operators without a form of 16 bits stay in float: {', '.join(kinds)}"] if kinds else []
+    )
 
 
 def check_converted(

@@ -11,7 +11,7 @@ import numpy as np
 
 from core.compress.ranges import fix_input_range
 from core.compress.stages import Stage, copied
-from core.data.index import Index, spread
+from core.data.index import Index
 from core.engines import KerasEngine
 from core.errors import UserError
 from core.evaluate import evaluate
@@ -98,9 +98,7 @@ def build_compressed(
         index: The training samples, some of which calibrate ranges.
     """
     source = initial_run(config, task.name)
-    limit = max(1, CALIBRATION_SAMPLES // len(index))
-    samples = spread(index, CALIBRATION_SAMPLES).samples
-    inputs = [part for sample in samples for part in task.network_inputs(sample, card, limit)]
+    inputs = task.calibration_inputs(index, card, CALIBRATION_SAMPLES)
     model = stage.prepare(deployed(network, source), inputs)
     fix_input_range(model, card.pixel_range())
     return model, copied(model)

@@ -17,6 +17,7 @@ from core.compress.scheme import Scheme
 from core.engines import LiteRTEngine, output_error, signal_to_noise
 from core.errors import UserError
 from core.export.convert import to_tflite
+from core.export.exporting import left_in_float
 from core.export.inspect import operators
 
 
@@ -167,6 +168,17 @@ def test_sixteen_bit_activations_export_as_int16x8():
     content = to_tflite(quantized, "int16x8", calibration=zoo.inputs())
     simulated = zoo.outputs_of(quantized, zoo.inputs())
     assert signal_to_noise(simulated, LiteRTEngine(content, zoo.CARD)(zoo.inputs())) > 45.0
+
+
+def test_operators_without_a_form_of_sixteen_bits_are_named():
+    """The converter leaves a square root in float, which nobody should find out on a device."""
+    image = keras.Input((8, 12, 4), name="image")
+    root = keras.ops.sqrt(keras.layers.Conv2D(4, 1, activation="relu")(image))
+    content = to_tflite(keras.Model(image, root), "int16x8", calibration=zoo.inputs())
+    assert left_in_float(content, "int16x8") == [
+        "operators without a form of 16 bits stay in float: SQRT"
+    ]
+    assert left_in_float(content, "float32") == []
 
 
 def test_weight_only_files_hold_the_trained_codes():
