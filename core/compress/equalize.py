@@ -4,11 +4,15 @@ M. Nagel et al., "Data-free quantization through weight equalization and bias co
 ICCV 2019 (arXiv:1906.04721): cross-layer equalization (Sec. 4.1) moves range from channels that
 have much of it to those that have little; bias correction (Sec. 4.2) takes out the mean error that
 rounded kernels make.
+
+An instance normalisation undoes any factor of a channel, and its integer form needs even channels
+badly: mean, difference and square share one scale, so a channel of a tenth of the others' deviation
+is lost. The kernel before it is divided by each channel's deviation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -19,6 +23,8 @@ from core.compress.integer import float_form, round_biases
 from core.compress.operators import MOVING
 from core.compress.quantize import quantize_aware
 from core.compress.quantized_layers import QuantizedKernel
+from core.compress.rewriter import Rewriter
+from core.layers.instance_norm import InstanceNormalization
 
 ROUNDS = 20  # sweeps over all pairs; a chain of pairs needs a few to settle
 LARGEST_FACTOR = 1e4
@@ -48,15 +54,21 @@ class Equalized:
     after: float
 
 
-def equalize(model) -> tuple[keras.Model, list[Equalized]]:
+def equalize(
+    model, samples: Sequence[np.ndarray] = (), *, limit: int = 32
+) -> tuple[keras.Model, list[Equalized]]:
     """Return a float network with equal outputs and more even channel ranges.
 
     Batch normalisations are folded first. A pair of kernels is rescaled where only ReLU, or
     nothing, stands between them and nobody else reads what they exchange; also a kernel before an
-    instance normalisation (`GroupNormalization` of one channel a group), up to its epsilon.
+    instance normalisation (`core.layers.instance_norm`; `GroupNormalization` of one channel a group
+    up to its epsilon).
 
     Args:
         model: A functional Keras model; it is not changed.
+        samples: Network inputs, float32 (H, W, C), that tell the deviations before instance
+            normalisations; without any, the kernels' ranges stand for them.
+        limit: Samples at most.
 
     Returns:
         The rescaled model of plain layers, and the pairs; without pairs the folded model as it is.
@@ -67,7 +79,15 @@ def equalize(model) -> tuple[keras.Model, list[Equalized]]:
     before = {id(first): _spread(_ranges_out(first)) for first, _ in pairs}
     for _ in range(ROUNDS):
         for first, second in pairs:
-            _rescale(first, second)
+            if not isinstance(second, _NORMS):
+                _rescale(first, second)
+    normed = [pair for pair in pairs if isinstance(pair[1], _NORMS)]
+    for (first, norm), spread in zip(
+        normed, _deviations(model, normed, samples[:limit]), strict=True
+    ):
+        _even(first, norm, spread)
+    if normed:
+        model = _renewed(model)
     found = [
         Equalized(first.name, second.name, before[id(first)], _spread(_ranges_out(first)))
         for first, second in pairs
@@ -101,11 +121,43 @@ def correct_biases(folded, samples: Iterable[np.ndarray], *, limit: int = 64) ->
     return [layer.name for layer in layers]
 
 
+def has_instance_norms(model) -> bool:
+    """Return whether a network needs `equalize` before it is rounded."""
+    return any(_is_instance_norm(call.operation) for call in graph_of(model).calls)
+
+
 def _leave_norms(model):
     from core.compress.scheme import Scheme
 
     kinds = {type(call.operation).__name__ for call in graph_of(model).calls}
-    return Scheme(exceptions={k: "float" for k in ("GroupNormalization",) if k in kinds})
+    return Scheme(exceptions={kind.__name__: "float" for kind in _NORMS if kind.__name__ in kinds})
+
+
+def _deviations(model, pairs: list, samples: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return each channel's standard deviation within an image before each norm of the pairs."""
+    if not pairs or not len(samples):
+        return [_ranges_out(first) for first, _ in pairs]
+    inputs = [norm._inbound_nodes[0].input_tensors[0] for _, norm in pairs]
+    means = [_channel_means(keras.ops.square(x - _kept_means(x))) for x in inputs]
+    probe = keras.Model(model.input, means)
+    found = keras.tree.flatten(probe.predict(np.stack(samples), 8, 0))
+    return [np.sqrt(np.asarray(variance).mean(axis=0)) for variance in found]
+
+
+def _even(first, norm, spread: np.ndarray) -> None:
+    """Divide the channels before a norm by their deviations, and fit its epsilon."""
+    live = spread > 0
+    middle = np.exp(np.log(spread[live]).mean()) if live.any() else 1.0
+    factor = np.where(live, middle / np.where(live, spread, 1.0), 1.0)
+    factor = np.clip(factor, 1 / LARGEST_FACTOR, LARGEST_FACTOR)
+    _scale_out(first, factor.astype(np.float32))
+    if isinstance(norm, InstanceNormalization):
+        norm.epsilon = (norm.epsilon * factor**2).tolist()
+
+
+def _renewed(model):
+    """Return a copy whose norms are traced with the epsilons they have now."""
+    return Rewriter(graph_of(model)).rewrite()
 
 
 def _pair_from(graph: Graph, call: Call):
@@ -131,6 +183,7 @@ def _pair_from(graph: Graph, call: Call):
         value = user.outputs[0]
 
 
+_NORMS = (InstanceNormalization, keras.layers.GroupNormalization)
 _SCALABLE = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
 
 
@@ -141,6 +194,8 @@ def _is_relu(operation) -> bool:
 
 
 def _is_instance_norm(operation) -> bool:
+    if isinstance(operation, InstanceNormalization):
+        return True
     if not isinstance(operation, keras.layers.GroupNormalization) or operation.axis not in (-1, 3):
         return False
     return operation.groups in (-1, operation.gamma.shape[0] if operation.scale else -1)
@@ -148,25 +203,24 @@ def _is_instance_norm(operation) -> bool:
 
 def _rescale(first, second) -> None:
     """Make the ranges of the channels between two kernels equal (Eq. 11)."""
-    out = _ranges_out(first)
-    live = out > 0
-    if isinstance(second, keras.layers.GroupNormalization):
-        factor = np.where(live, np.exp(np.log(out[live]).mean()) / np.where(live, out, 1), 1.0)
-    else:
-        into = _ranges_in(second)
-        live &= into > 0
-        factor = np.where(live, np.sqrt(np.where(live, into, 1) / np.where(live, out, 1)), 1.0)
+    out, into = _ranges_out(first), _ranges_in(second)
+    live = (out > 0) & (into > 0)
+    factor = np.where(live, np.sqrt(np.where(live, into, 1) / np.where(live, out, 1)), 1.0)
     factor = np.clip(factor, 1 / LARGEST_FACTOR, LARGEST_FACTOR).astype(np.float32)
-    kernel = np.asarray(first.kernel)
-    if isinstance(first, keras.layers.DepthwiseConv2D):
-        first.kernel.assign(kernel * factor.reshape(kernel.shape[2:]))
+    _scale_out(first, factor)
+    axis = (..., slice(None), None)  # input channels stand last but one in every kernel
+    second.kernel.assign(np.asarray(second.kernel) / factor[axis])
+
+
+def _scale_out(layer, factor: np.ndarray) -> None:
+    """Multiply the output channels of a kernel."""
+    kernel = np.asarray(layer.kernel)
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        layer.kernel.assign(kernel * factor.reshape(kernel.shape[2:]))
     else:
-        first.kernel.assign(kernel * factor)
-    if first.use_bias:
-        first.bias.assign(first.bias * factor)
-    if not isinstance(second, keras.layers.GroupNormalization):
-        axis = (..., slice(None), None)  # input channels stand last but one in every kernel
-        second.kernel.assign(np.asarray(second.kernel) / factor[axis])
+        layer.kernel.assign(kernel * factor)
+    if layer.use_bias:
+        layer.bias.assign(layer.bias * factor)
 
 
 def _ranges_out(layer) -> np.ndarray:
@@ -191,6 +245,10 @@ def _spread(ranges: np.ndarray) -> float:
 def _channel_means(tensor):
     axes = tuple(range(1, len(tensor.shape) - 1))
     return keras.ops.mean(tensor, axis=axes) if axes else tensor
+
+
+def _kept_means(tensor):
+    return keras.ops.mean(tensor, axis=tuple(range(1, len(tensor.shape) - 1)), keepdims=True)
 
 
 def _response(layer, error: np.ndarray, mean: np.ndarray) -> np.ndarray:

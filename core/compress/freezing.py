@@ -21,7 +21,7 @@ class FreezeRanges(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs=None) -> None:
         if epoch >= self.epoch:
-            freeze_ranges(self.model)
+            freeze_ranges(trained(self.model))
 
 
 class FreezeNorms(keras.callbacks.Callback):
@@ -38,7 +38,7 @@ class FreezeNorms(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs=None) -> None:
         if epoch >= self.epoch:
-            freeze_norms(self.model)
+            freeze_norms(trained(self.model))
 
 
 def freeze_ranges(model) -> None:
@@ -55,3 +55,8 @@ def freeze_norms(model) -> None:
     for layer in model.layers:
         if isinstance(layer, QuantizedKernel):
             layer.freeze_norm()
+
+
+def trained(model):
+    """Return the network that a callback's model trains: the student of a `Distiller`."""
+    return getattr(model, "student", model)

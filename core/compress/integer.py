@@ -12,7 +12,7 @@ from core.compress.quantized_layers import QuantizedKernel
 from core.compress.quantizers import ActivationQuantizer
 from core.compress.ranges import constraints_of, raise_floors
 from core.compress.rewriter import Rewriter
-from core.compress.simulated_operators import RangeClip
+from core.compress.simulated_operators import RangeClip, SimulatedOperator
 from core.layers.clip import Clip
 
 LARGEST_BIAS = 2.0**30  # of 2^31, so that the converter need not move any scale
@@ -150,6 +150,10 @@ class _Plain(Rewriter):
         elif isinstance(layer, RangeClip):
             plain = self.once(layer, lambda: Clip(layer.low, layer.high, name=layer.name))
             self.tensors[call.outputs[0]] = plain(self.tensors[call.inputs[0]])
+        elif isinstance(layer, SimulatedOperator):
+            (self.tensors[call.outputs[0]],) = call.replay(
+                self.once(layer, layer.plain), [self.tensors[v] for v in call.inputs]
+            )
         else:
             self.copy(call)
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 import keras
 
+from core.compress.freezing import trained
 from core.compress.graph import Call, graph_of
 from core.compress.quantize import is_quantized
 from core.compress.rewriter import Rewriter, layer_input_shape
@@ -99,7 +100,7 @@ class Rounds(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs=None) -> None:
         if epoch and epoch % self.epochs == 0:
-            next_round(getattr(self.model, "student", self.model))
+            next_round(trained(self.model))
 
 
 class _Adapting(Rewriter):

@@ -9,6 +9,8 @@ every rounding of the file.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import keras
 import numpy as np
@@ -20,6 +22,7 @@ from core.compress.rewriter import Rewriter
 from core.compress.scheme import Scheme
 from core.compress.simulated_operators import MatMul
 from core.errors import UserError
+from core.layers.instance_norm import InstanceNormalization
 
 CONVOLUTIONS_1D = (keras.layers.Conv1D, keras.layers.DepthwiseConv1D)
 SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
@@ -225,13 +228,23 @@ class _Primitives(Rewriter):
                 "which has no integer form; normalise over the last axis, or leave it in float "
                 f"(exceptions={{'{name}': 'float'}})."
             )
-        centred = x
-        if isinstance(layer, keras.layers.LayerNormalization):
+        centring = isinstance(layer, keras.layers.LayerNormalization)
+        self.normalise(call, ChannelMean, centring=centring)
+
+    def instance_norm(self, call: Call) -> None:
+        """Instance normalisation, operator by operator."""
+        self.normalise(call, partial(keras.layers.GlobalAveragePooling2D, keepdims=True))
+
+    def normalise(self, call: Call, mean: Callable, *, centring: bool = True) -> None:
+        """Take out what `mean` finds, divide by the root of the mean square, scale and shift."""
+        layer, x = call.operation, self.input(call)
+        name, centred = layer.name, x
+        if centring:
             centred = keras.layers.Subtract(name=self.name(f"{name}.centred"))(
-                [x, ChannelMean(name=self.name(f"{name}.mean"))(x)]
+                [x, mean(name=self.name(f"{name}.mean"))(x)]
             )
         square = keras.layers.Multiply(name=self.name(f"{name}.square"))([centred, centred])
-        variance = ChannelMean(name=self.name(f"{name}.variance"))(square)
+        variance = mean(name=self.name(f"{name}.variance"))(square)
         variance = AddEpsilon(layer.epsilon, name=self.name(f"{name}.epsilon"))(variance)
         inverse = InverseRoot(name=self.name(f"{name}.inverse"))(variance)
         y = keras.layers.Multiply(name=self.name(f"{name}.normal"))([centred, inverse])
@@ -395,6 +408,7 @@ RULES = (
         (keras.layers.LayerNormalization, keras.layers.RMSNormalization),
         _Primitives.layer_norm,
     ),
+    (InstanceNormalization, _Primitives.instance_norm),
     (keras.layers.MultiHeadAttention, _Primitives.attention),
     (keras.layers.EinsumDense, _Primitives.einsum_dense),
     (keras.layers.Dense, _Primitives.dense_of_any_rank),

@@ -22,6 +22,10 @@ FIXED_RANGES = {
 # Percentiles of a batch are taken from so many of its values, evenly chosen.
 PERCENTILE_VALUES = 4096
 TIE = 1e-3  # of a step, far above the noise of float32 and far below a step
+# A learned end moves by so many times the learning rate in the logarithm: the ends are few, and
+# have farther to go than any weight.
+LEARNING_SPEED = 3.0
+SMALLEST_STEP = 1e-12  # of a range that calibration left empty
 _EXPORTING: list[bool] = []
 
 
@@ -58,13 +62,18 @@ class ActivationQuantizer(keras.layers.Layer):
         self.minimum = self._scalar("minimum", low)
         self.maximum = self._scalar("maximum", high)
         self.frozen = self._scalar("frozen", 0.0)
+        self.learned = observer == "learned"
+        if self.learned:  # each end is its start · exp(speed · shift)
+            self.start = self._scalar("start", (low, high))
+            self.shift = self._scalar("shift", (0.0, 0.0), trainable=True)
+            self.shift.trainable = self.fixed is None
 
-    def _scalar(self, name: str, value: float):
+    def _scalar(self, name: str, value, *, trainable: bool = False):
         return self.add_weight(
-            shape=(),
+            shape=np.shape(value),
             name=name,
-            initializer=keras.initializers.Constant(value),
-            trainable=False,
+            initializer=lambda shape, dtype=None: tf.constant(value, tf.float32, shape),
+            trainable=trainable,
             dtype="float32",
         )
 
@@ -86,6 +95,16 @@ class ActivationQuantizer(keras.layers.Layer):
             minimum = -maximum
         self.minimum.assign(minimum)
         self.maximum.assign(maximum)
+        if self.learned:
+            self.start.assign((minimum, maximum))
+            self.shift.assign((0.0, 0.0))
+
+    def fix(self, minimum: float, maximum: float) -> None:
+        """Set the range for good."""
+        self.set_range(minimum, maximum)
+        self.fixed = (float(minimum), float(maximum))
+        if self.learned:
+            self.shift.trainable = False
 
     def freeze(self) -> None:
         """Keep the range as it is through further training."""
@@ -115,6 +134,8 @@ class ActivationQuantizer(keras.layers.Layer):
         if not self.active or (only_simulated and is_exporting()):
             return inputs
         low, high = tf.convert_to_tensor(self.minimum), tf.convert_to_tensor(self.maximum)
+        if training and self.learned and self.fixed is None:
+            return self._learn(inputs, low, high)
         if training and self.fixed is None:
             low, high = self._observe(inputs, low, high)
             self.minimum.assign(low)
@@ -124,6 +145,24 @@ class ActivationQuantizer(keras.layers.Layer):
         return tf.quantization.fake_quant_with_min_max_vars(
             inputs, low, high, num_bits=self.bits, narrow_range=self.symmetric
         )
+
+    def _learn(self, inputs, low, high):
+        """Round with gradients for the range, and keep the range it has now.
+
+        S. Esser et al., "Learned step size quantization", ICLR 2020 (arXiv:1902.08153, Eq. 3), here
+        with two ends in place of a step: rounding passes gradients on, cutting off does not.
+        """
+        ends = tf.convert_to_tensor(self.start) * tf.exp(LEARNING_SPEED * self.shift)
+        if self.symmetric:
+            ends = tf.stack((-ends[1], ends[1]))
+        frozen = tf.convert_to_tensor(self.frozen)
+        ends = frozen * tf.stack((low, high)) + (1.0 - frozen) * ends
+        self.minimum.assign(tf.stop_gradient(ends[0]))
+        self.maximum.assign(tf.stop_gradient(ends[1]))
+        top = 2.0**self.bits - (2.0 if self.symmetric else 1.0)
+        step = tf.maximum((ends[1] - ends[0]) / top, SMALLEST_STEP)
+        zero = _rounded(-ends[0] / step)
+        return step * (tf.clip_by_value(_rounded(inputs / step) + zero, 0.0, top) - zero)
 
     def _nudge(self, inputs, low, high, ties: str):
         """Return what moves ties, and nothing else, to the side they belong to."""
@@ -178,6 +217,11 @@ class ActivationQuantizer(keras.layers.Layer):
             "decay": self.decay,
             "percentile": self.percentile,
         }
+
+
+def _rounded(values):
+    """Round; the gradient is that of the identity."""
+    return values + tf.stop_gradient(tf.round(values) - values)
 
 
 def percentile_range(values: np.ndarray, percentile: float) -> tuple[float, float]:

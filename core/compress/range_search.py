@@ -17,11 +17,12 @@ import tensorflow as tf
 from core.compress.quantizers import ActivationQuantizer, rounding_off
 
 BINS = 2048
+SEARCHING = ("mse", "learned")  # observers that begin with this search
 SHARES = np.linspace(0.2, 1.0, 81)  # of an extreme that are tried
 
 
 def narrow(model, batches: Iterable[np.ndarray]) -> None:
-    """Narrow calibrated ranges of a quantized model's "mse" quantizers.
+    """Narrow calibrated ranges of a quantized model's "mse" and "learned" quantizers.
 
     Args:
         model: A result of `core.compress.quantize.quantize_aware` whose ranges hold every value.
@@ -79,4 +80,4 @@ def best_range(
 
 def _is_searched(layer: ActivationQuantizer) -> bool:
     wide = float(layer.maximum) - float(layer.minimum) > 1e-6
-    return layer.observer == "mse" and layer.fixed is None and layer.bits == 8 and wide
+    return layer.observer in SEARCHING and layer.fixed is None and layer.bits == 8 and wide

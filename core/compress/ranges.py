@@ -18,6 +18,7 @@ from core.compress.kernel_arithmetic import NARROWEST
 from core.compress.links import range_of
 from core.compress.quantized_layers import QuantizedKernel
 from core.compress.quantizers import ActivationQuantizer, percentile_range, rounding_off
+from core.compress.range_search import SEARCHING, narrow
 from core.errors import UserError
 
 # XNNPACK computes ratios in [low, high); the margins of two keep rounding off the borders.
@@ -89,7 +90,7 @@ def calibrate(model, samples: Iterable[np.ndarray], *, batch: int = 8) -> None:
 
     Each activation's range follows its own observer: "minmax" takes the extremes over all samples,
     "moving_average" the mean of each batch's extremes, "percentile" that of its percentiles, "mse"
-    the range of least squared error.
+    and "learned" the range of least squared error.
 
     Args:
         model: The result of `core.compress.quantize.quantize_aware`.
@@ -112,7 +113,7 @@ def calibrate(model, samples: Iterable[np.ndarray], *, batch: int = 8) -> None:
     for position, (layer, _) in enumerate(uses):
         low, high = lows[:, position], highs[:, position]
         extremes = (low.min(), high.max())
-        if layer.observer not in ("minmax", "mse"):
+        if layer.observer in ("moving_average", "percentile"):
             extremes = (low.mean(), high.mean())
         # A quantizer with several uses (a shared range) takes the hull of all of them.
         known = bounds.setdefault(id(layer), [layer, *extremes])
@@ -124,9 +125,7 @@ def calibrate(model, samples: Iterable[np.ndarray], *, batch: int = 8) -> None:
                 "calibration samples hold NaN or infinity: check the training."
             )
         layer.set_range(low, high)
-    if any(layer.observer == "mse" for layer, _ in uses):
-        from core.compress.range_search import narrow
-
+    if any(layer.observer in SEARCHING for layer, _ in uses):
         narrow(model, _batches(samples, batch, model.inputs[0].shape[1:]))
 
 
@@ -146,8 +145,7 @@ def fix_input_range(model, limits: tuple[float, float] | None) -> None:
         # From the input itself, or from what was moved from it.
         outside = [t for t in tensors if range_of(t) is not quantizer]
         if outside and all(_is_input(tensor) for tensor in outside):
-            quantizer.set_range(*limits)
-            quantizer.fixed = (float(limits[0]), float(limits[1]))
+            quantizer.fix(*limits)
 
 
 def _is_input(tensor) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 from core.errors import UserError, near_miss
 
-OBSERVERS = ("moving_average", "minmax", "percentile", "mse")
+OBSERVERS = ("moving_average", "minmax", "percentile", "mse", "learned")
 EXCEPTIONS = ("float", "pass")
 WEIGHT_BITS = (4, 8)
 ACTIVATION_BITS = (8, 16)
@@ -26,7 +26,7 @@ class Scheme:
             extremes, "minmax" over everything seen, or "percentile", the moving average of each
             batch's outer percentiles, which ignores rare outliers; "mse" is calibrated to the
             range of least squared error (`core.compress.range_search`) and trained as the
-            moving average.
+            moving average; "learned" starts there and is trained by the loss (LSQ).
         decay: Of the moving averages, per training step. tfmot's 0.999 needs thousands of steps to
             forget a start at ±6; ranges here start calibrated, so they may follow faster.
         percentile: Upper percentile of "percentile"; the lower one mirrors it.

@@ -28,6 +28,10 @@ class SimulatedOperator(Linked, keras.layers.Layer):
         super().__init__(**kwargs)
         self.active = True
 
+    def plain(self) -> keras.layers.Layer:
+        """Return the float layer that computes the same; by default one of this kind."""
+        return type(self).from_config(self.get_config())
+
     def call(self, inputs, training=None):
         tensors = keras.tree.flatten(inputs)
         if not (self.active and self.simulates(training)):
@@ -41,6 +45,9 @@ class SimulatedOperator(Linked, keras.layers.Layer):
 class QuantizedAdd(SimulatedOperator):
     """a + b."""
 
+    def plain(self):
+        return keras.layers.Add(name=self.name)
+
     exact = staticmethod(tf.add)
     rounded = staticmethod(added)
 
@@ -48,6 +55,9 @@ class QuantizedAdd(SimulatedOperator):
 @keras.saving.register_keras_serializable("gossamer")
 class QuantizedSubtract(SimulatedOperator):
     """a − b."""
+
+    def plain(self):
+        return keras.layers.Subtract(name=self.name)
 
     exact = staticmethod(tf.subtract)
 
@@ -59,6 +69,9 @@ class QuantizedSubtract(SimulatedOperator):
 @keras.saving.register_keras_serializable("gossamer")
 class QuantizedMultiply(SimulatedOperator):
     """a · b."""
+
+    def plain(self):
+        return keras.layers.Multiply(name=self.name)
 
     exact = staticmethod(tf.multiply)
     rounded = staticmethod(multiplied)
@@ -84,6 +97,9 @@ class QuantizedLeakyReLU(SimulatedOperator):
         super().__init__(**kwargs)
         self.slope = slope
 
+    def plain(self):
+        return keras.layers.LeakyReLU(self.slope, name=self.name)
+
     def exact(self, inputs):
         return tf.nn.leaky_relu(inputs, self.slope)
 
@@ -98,6 +114,9 @@ class QuantizedLeakyReLU(SimulatedOperator):
 @keras.saving.register_keras_serializable("gossamer")
 class Conversion(SimulatedOperator):
     """The change from one range to another, which a file does in an operator of its own."""
+
+    def plain(self):
+        return keras.layers.Identity(name=self.name)
 
     exact = staticmethod(tf.identity)
 

@@ -3,6 +3,22 @@
 Importing the package registers them, so that saved networks load.
 """
 
-from core.layers import clip, conv3xc, conv_lora, convolution, pixel_shuffle, resize
+from core.layers import (
+    clip,
+    conv3xc,
+    conv_lora,
+    convolution,
+    instance_norm,
+    pixel_shuffle,
+    resize,
+)
 
-__all__ = ["clip", "conv3xc", "conv_lora", "convolution", "pixel_shuffle", "resize"]
+__all__ = [
+    "clip",
+    "conv3xc",
+    "conv_lora",
+    "convolution",
+    "instance_norm",
+    "pixel_shuffle",
+    "resize",
+]

@@ -12,6 +12,7 @@ from core.compress.quantize import quantize_aware
 from core.compress.ranges import calibrate
 from core.compress.scheme import Scheme
 from core.engines import output_error, signal_to_noise
+from core.layers.instance_norm import InstanceNormalization
 
 PER_TENSOR = Scheme(per_channel=False, observer="minmax")
 
@@ -129,3 +130,56 @@ def test_bias_correction_fits_every_kind_of_kernel(network):
     model = zoo.build(network)
     scheme = Scheme(weight_bits=4, observer="minmax")
     assert int8_noise(model, scheme, correct=True) > int8_noise(model, scheme) - 1.0
+
+
+def test_networks_of_sums_products_and_leaky_units_stay_quantizable():
+    def block(x):
+        y = layers.LeakyReLU(0.1)(layers.Conv2D(6, 3, padding="same")(x))
+        y = layers.Conv2D(6, 1)(y)
+        y = layers.Multiply()([y, layers.Conv2D(6, 1, activation="sigmoid")(x)])
+        return layers.Subtract()([layers.Add()([y, layers.Conv2D(6, 1)(x)]), y])
+
+    model = zoo.build(block)
+    equal, _ = equalize(model)
+    assert output_error(*both_outputs(model, equal)) < 1e-5
+    assert int8_noise(equal, Scheme(observer="minmax")) > 20
+
+
+def build_normed(epsilon: float = 1e-5) -> keras.Model:
+    """A convolution of very uneven channels before an instance normalisation."""
+
+    def block(x):
+        x = layers.Conv2D(8, 3, padding="same", name="uneven")(x)
+        x = InstanceNormalization(epsilon, name="norm")(x)
+        return layers.Conv2D(4, 1, name="last")(layers.ReLU()(x))
+
+    model = zoo.build(block)
+    kernel, bias = model.get_layer("uneven").get_weights()
+    spread = np.geomspace(0.02, 5.0, 8).astype(np.float32)
+    model.get_layer("uneven").set_weights([kernel * spread, bias * spread])
+    return model
+
+
+@pytest.mark.parametrize("samples", ["with", "without"])
+def test_instance_norms_get_even_channels_and_exact_epsilons(samples):
+    # An epsilon of the size of the variances shows whether it was scaled along.
+    model = build_normed(epsilon=0.05)
+    equal, pairs = equalize(model, zoo.inputs() if samples == "with" else ())
+    assert output_error(*both_outputs(model, equal)) < 1e-5
+    (pair,) = pairs
+    assert (pair.first, pair.second) == ("uneven", "norm")
+    assert pair.after < 3 < 30 < pair.before
+
+
+def test_rounding_an_instance_norm_needs_even_channels():
+    model = build_normed()
+    equal, _ = equalize(model, zoo.inputs())
+    scheme = Scheme(observer="minmax")
+    assert int8_noise(equal, scheme) > int8_noise(model, scheme) + 6
+
+
+def test_equalized_instance_norms_survive_saving(tmp_path):
+    equal, _ = equalize(build_normed(), zoo.inputs())
+    equal.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    assert output_error(*both_outputs(equal, again)) == 0.0
