@@ -25,6 +25,9 @@ class Network:
             by name, for the few arrays a transposition by layer kind does not place.
         infer: Returns what a state dict tells of the builder's arguments (variant, classes).
         ignored: Regular expressions of state entries that are no parameters of the network.
+        skipped: Returns further such expressions for a model that was built (a classifier it has
+            no use for).
+        notes: Returns sentences a user shall read about a checkpoint, of its state and file name.
     """
 
     build: Callable[..., Any]
@@ -35,6 +38,8 @@ class Network:
     convert_state: Callable[[dict], dict] = lambda state: state
     infer: Callable[[dict], dict] = lambda state: {}
     ignored: tuple[str, ...] = ()
+    skipped: Callable[[Any], tuple[str, ...]] = lambda model: ()
+    notes: Callable[[Mapping[str, Any], str], list[str]] = lambda state, file: []
 
     def check_variant(self, variant: str | None) -> str:
         """Return the variant's name (the default for None), or raise a `UserError`."""

@@ -85,8 +85,11 @@ class Task(abc.ABC):
         option_values: Allowed values of those options that are one of a few names.
         calibration_observer: How post-training int8 sets its ranges; one of
             `core.compress.scheme.OBSERVERS`.
+        compares_results: Whether `verify` asks for the `agreement` of two networks' results.
         compress_options: Options that hold while the deployable network is fine-tuned at its
             fixed size, without training heads.
+        method_defaults: What a method of compression chooses in this domain where a user does not:
+            method → its choices (`core.compress.stages`), under "training" `TrainConfig` fields.
         demo: Changes to the training defaults for the few-minute `demo`, by `TrainConfig` field.
     """
 
@@ -101,7 +104,9 @@ class Task(abc.ABC):
     options: Mapping[str, Any] = {}
     option_values: Mapping[str, Sequence[Any]] = {}
     calibration_observer: str = "minmax"
+    compares_results: bool = False
     compress_options: Mapping[str, Any] = {}
+    method_defaults: Mapping[str, Mapping[str, Any]] = {}
     demo: Mapping[str, Any] = {}
 
     # --- networks ---------------------------------------------------------------------------
@@ -184,6 +189,20 @@ class Task(abc.ABC):
         """
         return self.augment(example, rng, config) if config.augment else example
 
+    def classes_of(self, index: Index) -> int | None:
+        """Return the classes a network for this data has; None leaves it to the user."""
+        return len(index.labels) or None
+
+    def batch_order(
+        self, index: Index, config: TrainConfig, rng: np.random.Generator
+    ) -> list[np.ndarray] | None:
+        """Return an epoch's positions in the index by batch, or None for a plain shuffle.
+
+        Only for domains whose batches have an order of their own (persons times images); all
+        randomness comes from `rng`, and `repeats` has no effect.
+        """
+        return None
+
     def repeats(self, config: TrainConfig) -> int:
         """Return how often an epoch takes each sample (patches per image)."""
         return 1
@@ -233,6 +252,13 @@ class Task(abc.ABC):
 
     # --- training ---------------------------------------------------------------------------
 
+    def training_callbacks(self, model, config: TrainConfig) -> list:
+        """Return Keras callbacks that act on the trained network (freezing parts of it).
+
+        They follow from the epoch alone, so that a resumed training goes on exactly.
+        """
+        return []
+
     @abc.abstractmethod
     def objective(self, config: TrainConfig) -> Objective:
         """Return loss and metrics."""
@@ -265,6 +291,19 @@ class Task(abc.ABC):
         quick: bool = False,
     ) -> Scores:
         """Compare results with the samples' truths; `quick` leaves out slow metrics."""
+
+    def agreement(
+        self,
+        reference: Sequence[tuple[Sample, Any]],
+        results: Sequence[tuple[Sample, Any]],
+        card: ModelCard,
+    ) -> list[tuple[str, float, float]]:
+        """Return (what, share, least share) for results of a file beside those of Keras.
+
+        For domains whose results are compared with each other, not each with its own truth; asked
+        only where `compares_results` is set.
+        """
+        return []
 
     @abc.abstractmethod
     def draw(self, sample: Sample, result: Any, card: ModelCard) -> np.ndarray:

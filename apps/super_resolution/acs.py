@@ -1,97 +1,39 @@
-"""Adaptive cropping (ACS): IMDN_AS on images whose sides are no multiples of four.
+"""Adaptive cropping (ACS): IMDN_AS on pictures whose sides are no multiples of four.
 
-Z. Hui et al., ACM MM 2019, Sec. 3.4. The network halves an image twice, so its sides must be
-multiples of four. Other images are covered by four overlapping crops, one from each corner;
-each quadrant of the result is taken from the crop of its corner.
+Z. Hui et al., ACM MM 2019, Sec. 3.4. The network halves a picture twice, so its sides must be
+multiples of four. Other pictures are covered by four overlapping crops, one from each corner;
+each quadrant of the result is taken from the crop of its corner. Coordinates only, as in
+`apps.super_resolution.tiling`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
-import numpy as np
+from apps.super_resolution.tiling import Grid, Span
 
 MULTIPLE = 4
-SHAVE = 32
+SHAVE = 32  # pixels that a crop reaches beyond its quadrant, three fewer at most
 
 
-class Crop(NamedTuple):
-    """One crop; every entry is a pair of slices (rows, columns).
-
-    Attributes:
-        read: Where the image is read.
-        keep: The part of the crop's result that is kept.
-        write: Where it goes in the output.
-    """
-
-    read: tuple[slice, slice]
-    keep: tuple[slice, slice]
-    write: tuple[slice, slice]
-
-
-def adaptive_crops(height: int, width: int) -> list[Crop]:
-    """Return the crops of an image, all of one size: a single one where both sides fit.
+def adaptive_crops(height: int, width: int) -> Grid | None:
+    """Return the four crops of a picture, all of one size.
 
     Args:
-        height, width: The image's size in pixels. Sides that do not fit need 60 pixels or more.
+        height, width: The picture's size in pixels.
 
     Returns:
-        One crop, or those of the corners: top left, top right, bottom left, bottom right.
-
-    Raises:
-        ValueError: When the image is smaller than the crops; it has to be padded instead (`acs`).
+        Two rows with two columns each; None where both sides are multiples of four, so that the
+        picture needs no crops, and where a side is too short for them (some below 60 pixels).
     """
     if height % MULTIPLE == width % MULTIPLE == 0:
-        whole = (slice(0, height), slice(0, width))
-        return [Crop(whole, whole, whole)]
+        return None
     rows, columns = _halves(height), _halves(width)
-    if rows is None or columns is None:
-        raise ValueError(
-            "Sides must be multiples of 4, or large enough for crops of half a side and 32 pixels. "
-            f"Received: height={height}, width={width}"
-        )
-    return [
-        Crop(*((row, column) for row, column in zip(half, other, strict=True)))
-        for half in rows
-        for other in columns
-    ]
+    return Grid(rows, columns) if rows and columns else None
 
 
-def _halves(side: int) -> list[tuple[slice, slice, slice]] | None:
-    """Return (read, keep, write) of the first and the last part of a side, None if too short."""
+def _halves(side: int) -> tuple[Span, Span] | None:
+    """Return the first and the last crop along a side, None if the side is too short."""
     half = side // 2
     size = (half + SHAVE) // MULTIPLE * MULTIPLE
     if size > side:
         return None
-    start = side - size
-    return [
-        (slice(0, size), slice(0, half), slice(0, half)),
-        (slice(start, side), slice(half - start, size), slice(half, side)),
-    ]
-
-
-def acs(engine_call: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:
-    """Return the result of a same-size network for an image of any size.
-
-    Args:
-        engine_call: Maps (N, H, W, 3) to (N, H, W, 3), H and W multiples of four; of all crops of
-            an image at once.
-        image: (H, W, 3), in the network's range. Images that are too small for crops are padded
-            at the bottom and the right by reflection.
-
-    Returns:
-        (H, W, 3), float32.
-    """
-    height, width = image.shape[:2]
-    try:
-        crops = adaptive_crops(height, width)
-    except ValueError:
-        padding = ((0, -height % MULTIPLE), (0, -width % MULTIPLE), (0, 0))
-        padded = np.pad(image, padding, mode="reflect")
-        return np.asarray(engine_call(padded[None]), np.float32)[0, :height, :width]
-    results = np.asarray(engine_call(np.stack([image[crop.read] for crop in crops])), np.float32)
-    output = np.empty((height, width, results.shape[-1]), np.float32)
-    for crop, result in zip(crops, results, strict=True):
-        output[crop.write] = result[crop.keep]
-    return output
+    return Span(0, size, 0, half), Span(side - size, side, half, side)

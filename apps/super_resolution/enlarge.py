@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from apps.super_resolution.acs import MULTIPLE, adaptive_crops
 from apps.super_resolution.tiling import (
     SCHEMES,
     Grid,
@@ -67,7 +68,8 @@ def enlarge(
         image: uint8 or uint16 (H, W, 3), RGB. 16 bits go in as fractions of the 256 levels.
         card: Of the network: normalisation, `size_multiple`, `decode["scale"]` and
             `decode["radius"]` (receptive radius in pixels of `image`).
-        tile: Side of a tile in pixels of `image`; None is one piece for small pictures, else 256.
+        tile: Side of a tile in pixels of `image`; None is one piece for small pictures (see
+            `plan`), else 256.
         overlap: Pixels of context around a padded tile, or that averaged tiles share; None is the
             card's radius (at most a quarter of a fixed tile).
         scheme: "padded" or "average", see `apps.super_resolution.tiling`.
@@ -168,6 +170,10 @@ def plan(
 ) -> Grid:
     """Return the tiles of a picture of (height, width) pixels.
 
+    A network that restores pictures at their size and takes sides of multiples of four (IMDN_AS)
+    gets others that go through whole in the crops its authors use (`apps.super_resolution.acs`),
+    any other network mirrored pixels beyond the end.
+
     Raises:
         UserError: As `enlarge`.
     """
@@ -181,8 +187,9 @@ def plan(
     if fixed is not None:
         return _fixed_plan(engine, size, fixed, tile, overlap, context, scheme, multiple)
     if tile is None and math.prod(size) <= whole:
+        crops = adaptive_crops(*size) if scale_of(card) == 1 and multiple == MULTIPLE else None
         spans = (padded_spans(n, round_up(n, multiple), 0, multiple=multiple) for n in size)
-        return Grid(*spans)
+        return Grid(*spans) if crops is None else crops
     side = round_up(TILE if tile is None else tile, multiple)
     if scheme == "padded":
         return Grid(*(padded_spans(n, side, context, multiple=multiple) for n in size))

@@ -13,7 +13,7 @@ from apps import catalog
 from apps.super_resolution.data import READERS, SAMPLE_DATA
 from apps.super_resolution.enlarge import enlarge_values, levels_of, scale_of
 from core.data.index import Index, Sample
-from core.data.splits import keep_or_split
+from core.data.splits import FRACTIONS, keep_or_split
 from core.errors import UserError, near_miss
 from core.model_card import ModelCard
 from core.task import Example, Objective, Scores, Task
@@ -60,6 +60,21 @@ class SuperResolution(Task):
     }
     options = {"loss": "auto", "patch": 0, "patches": 20, "intensity": "auto"}
     option_values = {"loss": ("auto", "l1", "charbonnier"), "intensity": ("auto", "on", "off")}
+    # Eight bits are few for features that carry a photograph: ranges are learned, and the float
+    # network, which has seen more pictures than a user fine-tunes on, is the teacher.
+    method_defaults = {
+        "quantize": {
+            "observer": "learned",
+            "task_weight": 0.0,
+            "teacher_weight": 1.0,
+            "freeze_ranges": 0.9,
+            "training": {
+                "learning_rate": 1e-3,
+                "schedule": "cosine",
+                "final_learning_rate": 1e-5,
+            },
+        }
+    }
     demo = {
         "network": "abpn",  # which starts as the nearest neighbour, so minutes are enough
         "variant": "x2",
@@ -93,7 +108,10 @@ class SuperResolution(Task):
     # --- data ---------------------------------------------------------------------------------
 
     def read(self, path: str, format: str = "auto") -> Index:
-        return keep_or_split(super().read(path, format))
+        index = super().read(path, format)
+        # DIV2K's published use: all training pictures train, the validation pictures measure.
+        fractions = (0.9, 0.1, 0.0) if {"train", "val"} <= set(index.counts()) else FRACTIONS
+        return keep_or_split(index, fractions=fractions)
 
     def check_data(self, index: Index, card: ModelCard) -> list[str]:
         from apps.super_resolution.data import check

@@ -102,12 +102,15 @@ def merge(
     return values
 
 
-def complete(values: Mapping[str, Any], given: Mapping[str, Any], index: Index) -> dict[str, Any]:
-    """Return the choices with `classes` taken from the labels, unless it was given."""
-    labels = values.get("labels") or index.labels
-    if "classes" in given or not labels:
+def complete(
+    values: Mapping[str, Any], given: Mapping[str, Any], index: Index, task: Task
+) -> dict[str, Any]:
+    """Return the choices with `classes` taken from labels or data, unless it was given."""
+    labels = values.get("labels")
+    if "classes" in given:
         return dict(values)
-    return {**values, "classes": 1 if isinstance(labels, str) else len(labels)}
+    found = task.classes_of(index) if not labels else 1 if isinstance(labels, str) else len(labels)
+    return {**values, "classes": found} if found else dict(values)
 
 
 def filled_in(config: TrainConfig, given: Mapping[str, Any], card) -> str:

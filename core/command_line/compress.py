@@ -165,7 +165,7 @@ def compress(
         for row in rows
     ]  # fmt: skip
     show_table(("stage", *columns), table, title=f"{source.path} → {out}")
-    split = "test" if "test" in index.counts() else "val"
+    split = index.held_out()
     say(f"Measured with Keras on the {split} samples of {index.root}; files as TFLite.")
     say(f"Saved: {out}")
     say(f"Next: {program} export {out} --precision {_fitting_precision(plans[-1])}")
@@ -246,7 +246,7 @@ def compared(task: Task, runs: Sequence[RunFolder], index: Index) -> list[dict[s
     from core.export.exporting import deployable
     from core.export.report_compression import record_changes
 
-    held_out = index.split("test" if "test" in index.counts() else "val")
+    held_out = index.split(index.held_out())
     rows, files = [], []
     with track(len(runs) * len(held_out), "comparing") as advance:
         for run in runs:

@@ -57,7 +57,8 @@ def demo(
     say("4/4 Writing the report …", aside=json)
     from core.export.report import write_report
 
-    page = write_report(task, run, data=run.config.data, format=run.config.format, split="test")
+    split = task.read(run.config.data, run.config.format).held_out()
+    page = write_report(task, run, data=run.config.data, format=run.config.format, split=split)
     protocol = next(iter(found.values()))[1].protocol
     result = {
         "run": run.path,
@@ -99,7 +100,7 @@ def _train(task: Task, out: Path, epochs: int | None, *, aside: bool) -> RunFold
     flags = {**task.demo, "data": "sample", **({} if epochs is None else {"epochs": epochs})}
     values = choices.merge(task, {}, flags)
     index = task.read("sample", values.get("format", "auto"))
-    values = choices.complete(values, flags, index)
+    values = choices.complete(values, flags, index, task)
     values["variant"] = task.network(values["network"]).check_variant(values.get("variant"))
     config = TrainConfig.from_dict(values)
     say(
@@ -118,12 +119,13 @@ def _export(
     from core.export.verify import verify
 
     data = {"data": run.config.data, "format": run.config.format}
+    split = task.read(data["data"], data["format"]).held_out()
     found, failed = {}, []
     for precision in _PRECISIONS:
         made = export(task, run, precision, overwrite=True, **data)
         for note in made.notes:
             say(f"    {precision}: {note}", aside=aside)
-        checked = verify(task, made.path, run=run, split="test", **data)
+        checked = verify(task, made.path, run=run, split=split, **data)
         missed = [row.check for row in checked.rows if row.ok is False]
         checks = sum(row.ok is not None for row in checked.rows)
         say(f"    {made.path.name}: {checks - len(missed)} of {checks} checks hold", aside=aside)

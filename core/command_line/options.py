@@ -26,7 +26,11 @@ Format = Annotated[
     str, typer.Option(metavar="NAME", help="Layout of the data set; auto recognises it.")
 ]
 Split = Annotated[
-    str, typer.Option(metavar="train|val|test|all", help="Which samples of the data set.")
+    str | None,
+    typer.Option(
+        metavar="train|val|test|all",
+        help="Which samples of the data set. (default: test, or val where it has none)",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Overwrite = Annotated[

@@ -115,7 +115,7 @@ def verify(
     file: Annotated[Path, typer.Argument(metavar="FILE.tflite", help="An exported file.")],
     data: opt.Data = None,
     format: opt.Format = "auto",
-    split: opt.Split = "test",
+    split: opt.Split = None,
     run: Annotated[
         Path | None,
         typer.Option(
@@ -138,8 +138,10 @@ def verify(
     folder = owning_run(file, task) if run is None else run_folder(run, task)
     if data is None and folder is not None and folder.config.data:
         data, format = folder.config.data, folder.config.format
-        say(f"Defaults: run {folder.path}, data {data}, split {split}.", aside=json)
-    count = 0 if data is None else len(task.read(data, format).split(split))
+        say(f"Defaults: run {folder.path}, data {data}.", aside=json)
+    index = None if data is None else task.read(data, format)
+    split = split or ("test" if index is None else index.held_out())
+    count = 0 if index is None else len(index.split(split))
     load_tensorflow()
     load_litert()
     from core.export.verify import verify as check
@@ -208,12 +210,20 @@ def benchmark(
         raise typer.Exit(1 if timings else 2)
 
 
+def _held_out(task: Task, data: str, format: str) -> str:
+    """Return the split of a report, which is also made where the data have gone."""
+    try:
+        return task.read(data, format).held_out()
+    except UserError:
+        return "test"
+
+
 def report(
     ctx: typer.Context,
     run: opt.Run,
     data: opt.Data = None,
     format: opt.Format = "auto",
-    split: opt.Split = "test",
+    split: opt.Split = None,
     json: opt.Json = False,
 ) -> None:
     """Write RUN/report.html: training curves, scores, pictures and files of a run on one page."""
@@ -221,7 +231,9 @@ def report(
     folder = run_folder(run, task)
     if data is None and folder.config.data:
         data, format = folder.config.data, folder.config.format
-        say(f"Defaults: data {data}, split {split}.", aside=json)
+        say(f"Defaults: data {data}.", aside=json)
+    if split is None:
+        split = "test" if data is None else _held_out(task, data, format)
     load_tensorflow()
     load_litert()
     from core.export.report import write_report

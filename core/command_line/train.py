@@ -206,7 +206,7 @@ def train(
     if quick or (earlier is not None and _trained_on(earlier, few)):
         index = few
     if earlier is None:
-        values = choices.complete(values, given, index)
+        values = choices.complete(values, given, index, task)
 
     load_tensorflow()
     entry = task.network(values["network"])
@@ -327,9 +327,9 @@ def import_(
         task.saved_input_shape(card),
         **{**task.build_arguments(card), **entry.training_options},
     )
-    found = load_torch_state(
-        model, entry.convert_state(state), strict=not partial, ignored=entry.ignored
-    )
+    ignored = (*entry.ignored, *entry.skipped(model))
+    found = load_torch_state(model, entry.convert_state(state), strict=not partial, ignored=ignored)
+    notes = entry.notes(state, checkpoint.name)
     if not found.matched:
         raise UserError(
             f"{checkpoint}: holds nothing that fits {network} {variant}; check --network and "
@@ -361,12 +361,15 @@ def import_(
         show_json(
             {"run": run.path, "network": network, "variant": variant, "counts": counts}
             | {"not_loaded": {k: shown[k] for k in ("missing", "unexpected", "mismatched")}}
+            | {"notes": notes}
         )
         return
     size = "x".join(map(str, card.input_size))
     classes = f", classes {config.classes} ({', '.join(card.labels)})" if card.labels else ""
     say(f"Network: {network} {variant}, input {size}x{card.channels}{classes}.")
     say(f"Checkpoint: {found}")
+    for note in notes:
+        say(f"Note: {note}")
     say(f"Saved: {run.path}")
     _say_next(program, run.path, "")
 

@@ -26,7 +26,7 @@ def evaluate(
     source: opt.Source,
     data: opt.Data = None,
     format: opt.Format = "auto",
-    split: opt.Split = "test",
+    split: opt.Split = None,
     batch: Annotated[int, typer.Option(min=1, help="Samples per call.")] = 4,
     settings: Annotated[
         list[str] | None,
@@ -53,8 +53,9 @@ def evaluate(
         run.metrics()  # complain before the work: the result is kept there
     if data is None:
         data = run_data(run, "evaluate on")
-        say(f"Defaults: data {data}, split {split}.", aside=json)
+        say(f"Defaults: data {data}.", aside=json)
     whole = task.read(data, format)
+    split = split or whole.held_out()
     index = whole.split(split)
     engine = load_engine(task, source)
     changes = opt.parse_settings(settings)

@@ -74,7 +74,7 @@ class Stage:
 
 
 class Adapt(Stage):
-    """Low-rank updates under the network itself as teacher (DSCLoRA, arXiv:2504.11271).
+    """Low-rank updates under a teacher, by default the network itself (DSCLoRA, arXiv:2504.11271).
 
     The network keeps its size and its layers; only its weights become better. Choices:
 
@@ -83,7 +83,10 @@ class Adapt(Stage):
     - "task_weight", "teacher_weight", "affinity_weight": of the task's own loss, of the absolute
       difference to the teacher's output, and of the spatial affinities' difference (FAKD's values);
     - "features": layers whose affinities are compared; default three of the adapted ones;
-    - "positions": an affinity compares so many positions at most, pooled where there are more.
+    - "positions": an affinity compares so many positions at most, pooled where there are more;
+    - "teacher": run folder of another network of the same outputs, such as a wider one;
+    - "teacher_features": that network's layers, one for each of "features"; default convolutions
+      with maps of the same size, evenly spaced.
     """
 
     method = "adapt"
@@ -92,7 +95,8 @@ class Adapt(Stage):
         super().__init__(choices, after)
         known = {
             "ranks": {"*": 2}, "rounds": 1, "task_weight": 0.5, "teacher_weight": 0.5,
-            "affinity_weight": 10.0, "features": [], "positions": 24 * 24,
+            "affinity_weight": 10.0, "features": [], "positions": 24 * 24, "teacher": None,
+            "teacher_features": [],
         }  # fmt: skip
         _check_choices(self.method, choices, known)
         if self.after:
@@ -104,20 +108,32 @@ class Adapt(Stage):
         for name in ("task_weight", "teacher_weight", "affinity_weight"):
             if not self._own[name] >= 0:
                 raise UserError(f"adapt: {name} is {self._own[name]}; it must be 0 or more.")
+        if self._own["teacher_weight"] == self._own["affinity_weight"] == 0:
+            raise UserError("adapt: teacher_weight and affinity_weight are 0; raise one of them.")
         for name, rank in self._own["ranks"].items():
             if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
                 raise UserError(f"adapt: the rank of '{name}' is {rank!r}; give a whole number.")
+        teacher = self._own["teacher"]
+        if not (teacher is None or (isinstance(teacher, str) and teacher)):
+            raise UserError(f"adapt: teacher is {teacher!r}; give the folder of a run.")
+        if teacher is None and self._own["teacher_features"]:
+            raise UserError(
+                "adapt: teacher_features are of another network; give its run: teacher."
+            )
         self._teacher = None
 
-    def check(self, model):
-        from core.compress.low_rank_adaptation import adapt
+    def learn_from(self, teacher) -> None:
+        """Take the deployable network of the run "teacher"; before anything else is called."""
+        self._teacher = teacher
 
-        self._terms(adapt(model, self._own["ranks"]))
+    def check(self, model):
+        self.fitted(self.prepare(model, ()))
 
     def prepare(self, model, samples):
         from core.compress.low_rank_adaptation import adapt
 
-        self._teacher = copied(model)
+        if self._own["teacher"] is None:
+            self._teacher = copied(model)
         return adapt(model, self._own["ranks"])
 
     def fitted(self, model):
@@ -128,20 +144,29 @@ class Adapt(Stage):
 
     def _terms(self, model) -> list:
         from core.compress.distill import Affinity, FeatureMatch
+        from core.compress.teachers import check_teacher, paired_features
         from core.layers.conv_lora import ConvLoRA
 
         names = self._own["features"]
         if not names:
             adapted = [layer.name for layer in model.layers if isinstance(layer, ConvLoRA)]
-            names = sorted({adapted[i * (len(adapted) - 1) // 2] for i in range(3)})
-        last = model.outputs[0]._keras_history.operation.name
+            names = list(dict.fromkeys(adapted[i * (len(adapted) - 1) // 2] for i in range(3)))
+        last, taught = (
+            network.outputs[0]._keras_history.operation.name for network in (model, self._teacher)
+        )
+        if self._own["teacher"] is not None:
+            check_teacher(model, self._teacher)
         terms = []
         if self._own["teacher_weight"]:
             weight = self._own["teacher_weight"]
-            terms.append(FeatureMatch({last: last}, weight=weight, distance="l1"))
+            terms.append(FeatureMatch({last: taught}, weight=weight, distance="l1"))
         if self._own["affinity_weight"]:
             weight, positions = self._own["affinity_weight"], self._own["positions"]
-            terms.append(Affinity({n: n for n in names}, weight=weight, max_positions=positions))
+            pairs = [(name, name) for name in names]
+            if self._own["teacher"] is not None:
+                theirs = self._own["teacher_features"]
+                pairs = paired_features(model, self._teacher, names, theirs)
+            terms.append(Affinity(pairs, weight=weight, max_positions=positions))
         return terms
 
     def callbacks(self, model, *, epochs, steps):
@@ -244,8 +269,14 @@ class Cluster(Stage):
 class Quantize(Stage):
     """Quantization-aware training (`core.compress.quantize`), or its calibration alone.
 
-    Besides the fields of `Scheme`: "equalize" (`core.compress.equalize`), and the shares of the
-    epochs after which statistics and ranges are frozen, "freeze_norms" and "freeze_ranges".
+    Choices besides the fields of `Scheme`:
+
+    - "equalize": rescale neighbouring kernels first (`core.compress.equalize`);
+    - "freeze_norms", "freeze_ranges": shares of the epochs after which statistics and ranges are
+      kept;
+    - "task_weight", "teacher_weight": of the task's own loss, and of the absolute difference to
+      the outputs of the float network. Where few samples are at hand, the latter keeps what the
+      network learned from many.
     """
 
     method = "quantize"
@@ -255,7 +286,8 @@ class Quantize(Stage):
         from core.compress.scheme import Scheme
 
         scheme = dataclasses.asdict(Scheme())
-        own = {"equalize": False, "freeze_norms": FREEZE_NORMS, "freeze_ranges": FREEZE_RANGES}
+        own = {"equalize": False, "freeze_norms": FREEZE_NORMS, "freeze_ranges": FREEZE_RANGES,
+               "task_weight": 1.0, "teacher_weight": 0.0}  # fmt: skip
         _check_choices(self.method, choices, {**scheme, **own})
         if "quantize" in self.after:
             raise UserError("The network is quantized already; quantize the float network instead.")
@@ -265,6 +297,13 @@ class Quantize(Stage):
             if not 0 <= self._own[name] <= 1:
                 value = self._own[name]
                 raise UserError(f"Quantization: {name} is {value}; give a share from 0 to 1.")
+        weights = [self._own[name] for name in ("task_weight", "teacher_weight")]
+        if min(weights) < 0 or not sum(weights) > 0:
+            raise UserError(
+                f"Quantization: task_weight and teacher_weight are {weights[0]} and {weights[1]}; "
+                "both must be 0 or more, and one of them above."
+            )
+        self._teacher = None
         kept = {"prune": "zeros", "cluster": "clusters"}
         self.keep = tuple(kept[name] for name in self.after if name in kept)
         if self._own["equalize"] and "clusters" in self.keep:
@@ -279,15 +318,25 @@ class Quantize(Stage):
         quantize_aware(model, self.scheme)
 
     def prepare(self, model, samples):
-        from core.compress.equalize import equalize
+        from core.compress.equalize import equalize, has_instance_norms
         from core.compress.quantize import quantize_aware
         from core.compress.ranges import calibrate
 
-        if self._own["equalize"]:
-            model, _ = equalize(model)
+        if self._own["equalize"] or (has_instance_norms(model) and "clusters" not in self.keep):
+            model, _ = equalize(model, samples)
+        self._teacher = copied(model)
         quantized = quantize_aware(model, self.scheme, keep=self.keep)
         calibrate(quantized, samples)
         return quantized
+
+    def fitted(self, model):
+        if not self._own["teacher_weight"]:
+            return model
+        from core.compress.distill import Distiller, FeatureMatch
+
+        last = [n.outputs[0]._keras_history.operation.name for n in (model, self._teacher)]
+        term = FeatureMatch(dict([last]), weight=self._own["teacher_weight"], distance="l1")
+        return Distiller(model, self._teacher, [term], task_weight=self._own["task_weight"])
 
     def callbacks(self, model, *, epochs, steps):
         from core.compress.freezing import FreezeNorms, FreezeRanges

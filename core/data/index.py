@@ -78,6 +78,11 @@ class Index:
             )
         return replace(self, samples=chosen)
 
+    def held_out(self) -> str:
+        """Return the split to evaluate on: "test", or "val" where the data has no test samples."""
+        counts = self.counts()
+        return "val" if "val" in counts and "test" not in counts else "test"
+
     def counts(self) -> dict[str, int]:
         """Return the number of samples by split."""
         found = Counter(sample.split for sample in self.samples)

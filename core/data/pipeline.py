@@ -123,14 +123,20 @@ class TrainingData:
         known, batches = self._ordered
         if known == epoch:
             return batches
-        count, batch = len(self._index) * self._repeats, self._config.batch
         rng = np.random.default_rng([self._config.seed, epoch, _ORDER])
+        batches = self._task.batch_order(self._index, self._config, rng)
+        if batches is None:
+            batches = self._shuffled(rng)
+        batches = batches[: self._config.steps_per_epoch]
+        self._ordered = (epoch, batches)
+        return batches
+
+    def _shuffled(self, rng: np.random.Generator) -> list[np.ndarray]:
+        count, batch = len(self._index) * self._repeats, self._config.batch
         starts = list(range(batch, count, batch))
         if batch > 1 and starts and count - starts[-1] == 1:
             starts.pop()
-        batches = np.split(rng.permutation(count), starts)[: self._config.steps_per_epoch]
-        self._ordered = (epoch, batches)
-        return batches
+        return np.split(rng.permutation(count), starts)
 
     def example(self, epoch: int, position: int) -> tuple[np.ndarray, np.ndarray]:
         """Return input and target at a position of an epoch; beyond the index it starts again."""

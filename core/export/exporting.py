@@ -180,15 +180,15 @@ def deployable(
     if run.config.compress:
         return model, card
     if tuple(model.inputs[0].shape[1:]) != shape:
-        model = _resized(task, network, run.config.variant, card, model, shape)
+        model = _resized(task, network, run.config, card, model, shape)
     return network.deploy(model), card
 
 
-def _resized(task: Task, network, variant: str, card: ModelCard, model, shape: tuple):
+def _resized(task: Task, network, config, card: ModelCard, model, shape: tuple):
     """Return a run's network rebuilt for another input, in the form it was saved in."""
     weights = model.get_weights()
-    for options in ({}, network.training_options):
-        rebuilt = network.build(variant, shape, **task.build_arguments(card), **options)
+    for options in ({}, network.training_options, task.training_arguments(config)):
+        rebuilt = network.build(config.variant, shape, **task.build_arguments(card), **options)
         if [tuple(v.shape) for v in rebuilt.weights] == [w.shape for w in weights]:
             rebuilt.set_weights(weights)
             return rebuilt
@@ -217,14 +217,14 @@ def integer_network(
         pixels: `ModelCard.pixel_range` of a float network.
         observer: Of its calibration.
     """
-    from core.compress.equalize import correct_biases, equalize
+    from core.compress.equalize import correct_biases, equalize, has_instance_norms
     from core.compress.integer import integer_form
     from core.compress.quantize import is_quantized
 
     notes: list[str] = []
     if not is_quantized(model):
-        if rescale:
-            model, pairs = equalize(model)
+        if rescale or has_instance_norms(model):  # whose rounding fails without
+            model, pairs = equalize(model, calibration)
             notes.append(f"{len(pairs)} pairs of layers equalized")
         model = calibrated_network(model, calibration, pixels, observer)
     folded, widened = integer_form(model)

@@ -16,7 +16,7 @@ import numpy as np
 from core.data.index import spread
 from core.engines import Engine, KerasEngine, LiteRTEngine, output_error, signal_to_noise
 from core.errors import UserError
-from core.evaluate import evaluate
+from core.evaluate import run as run_on
 from core.export.convert import computed_network
 from core.export.exporting import deployable
 from core.export.inspect import (
@@ -256,9 +256,17 @@ def _compare_outputs(result: Verification, task: Task, path: Path, engines, inde
 
 
 def _compare_metrics(result: Verification, task: Task, engines, index, advance) -> None:
+    found: dict[str, list] = {}
     for key, engine in engines.items():
-        scores = evaluate(task, engine, index, advance=advance)
+        results = run_on(task, engine, index.samples, advance=advance)
+        if task.compares_results:
+            results = found[key] = list(results)
+        scores = task.score(iter(results), engine.card)
         result.metrics[key], result.protocol = scores.summary, scores.protocol
+    if "keras" in found and "file" in found:
+        card = engines["file"].card
+        for what, share, least in task.agreement(found["keras"], found["file"], card):
+            result.add(what, f"{share:.2%}", f"≥ {least:.0%}", share >= least)
     name = task.headline
     for key, label in (("file", "XNNPACK"), ("file_reference", "reference kernels")):
         if key not in result.metrics:

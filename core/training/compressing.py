@@ -95,19 +95,25 @@ def plan_chain(
     after, chain = _methods_before(source), uuid.uuid4().hex
     plans, stages, previous = [], [], source.path
     for position, method in enumerate(methods, start=1):
-        compress = {"method": method, "choices": dict(choices.get(method, {})), "after": after}
+        defaults = dict(task.method_defaults.get(method, {}))
+        usual = defaults.pop("training", {})
+        chosen = {**defaults, **choices.get(method, {})}
+        compress = {"method": method, "choices": chosen, "after": after}
         stages.append(stage_of(compress))  # complains about wrong choices
         folder = out if position == len(methods) else out / "stages" / f"{position}_{method}"
         if folder.resolve() == source.path.resolve():
             raise UserError(f"{folder}: is the run to compress; choose another --out.")
-        values = {**base, "initial_weights": str(previous), "compress": compress}
+        values = {**base, **{k: v for k, v in usual.items() if k not in (training or {})}}
+        values |= {"initial_weights": str(previous), "compress": compress}
         plans.append(StagePlan(method, folder, TrainConfig.from_dict(values), chain))
         previous, after = folder, [*after, method]
-    if len(stages) > 1:  # the first one complains as soon as it starts
-        from core.training.setup import deployed
+    taught = choices.get("adapt", {}).get("teacher")
+    if len(stages) > 1 or taught:  # without a teacher the first one complains as soon as it starts
+        from core.training.setup import bring_teacher, deployed
 
+        bring_teacher(stages[0], task, source.card, plans[0].config)
         model = deployed(task.network(source.config.network), source)
-        for stage in stages[1:]:
+        for stage in stages if taught else stages[1:]:
             stage.check(model)
     return plans
 
@@ -204,7 +210,7 @@ def _methods_before(source: RunFolder) -> list[str]:
 
 
 def _fine_tuning(task: Task, source: RunFolder, training: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config of a fine-tuning: that of the source run, gentler, then the changes."""
+    """Return the config of a fine-tuning: that of the source run, usual, then the changes."""
     for name in training:
         if name not in (*CHANGEABLE, "options"):
             raise UserError(f"Training: no such choice: '{name}'.{near_miss(name, CHANGEABLE)}")

@@ -11,7 +11,7 @@ from typing import Any
 
 from core.errors import UserError, near_miss
 
-OPTIMIZERS = ("adamw", "adam", "sgd")
+OPTIMIZERS = ("adamw", "adam", "amsgrad", "sgd")
 SCHEDULES = ("constant", "cosine", "step", "poly")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 

@@ -149,9 +149,10 @@ class _Session:
         )
         self.validator = Validator(task, deploy, self.saved, card, val_index, batch=config.batch)
         self.data = TrainingData(task, train_index, card, config, outputs=len(self.fitted.outputs))
-        self.acting = self.stage.callbacks(
-            self.model, epochs=config.epochs, steps=self.data.step_count()
-        )
+        steps = self.data.step_count()
+        self.acting = self.stage.callbacks(self.model, epochs=config.epochs, steps=steps)
+        if not config.compress:
+            self.acting += task.training_callbacks(self.model, config)
 
     def run(
         self, out: Path, earlier: RunFolder | None, fingerprint: str, record: Mapping[str, Any]

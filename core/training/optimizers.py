@@ -36,7 +36,7 @@ def make_optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
     """Return the optimiser of a config.
 
     Weight decay is decoupled for adamw (Loshchilov and Hutter, ICLR 2019) and an L2 term in the
-    gradient for adam and sgd; all trainable variables decay, as in PyTorch.
+    gradient for adam, amsgrad and sgd; all trainable variables decay, as in PyTorch.
     """
     common = {
         "learning_rate": config.learning_rate,
@@ -47,8 +47,9 @@ def make_optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
         return keras.optimizers.AdamW(
             weight_decay=config.weight_decay, epsilon=ADAM_EPSILON, **common
         )
-    if config.optimizer == "adam":
-        optimizer = L2Adam(epsilon=ADAM_EPSILON, **common)
+    if config.optimizer in ("adam", "amsgrad"):
+        amsgrad = config.optimizer == "amsgrad"
+        optimizer = L2Adam(epsilon=ADAM_EPSILON, amsgrad=amsgrad, **common)
     else:
         optimizer = L2SGD(momentum=config.momentum, **common)
     optimizer.l2 = config.weight_decay

@@ -98,10 +98,39 @@ def build_compressed(
         index: The training samples, some of which calibrate ranges.
     """
     source = initial_run(config, task.name)
+    bring_teacher(stage, task, card, config)
     inputs = task.calibration_inputs(index, card, CALIBRATION_SAMPLES)
     model = stage.prepare(deployed(network, source), inputs)
     fix_input_range(model, card.pixel_range())
     return model, copied(model)
+
+
+def bring_teacher(stage: Stage, task: Task, card: ModelCard, config: TrainConfig) -> None:
+    """Give a stage the deployable network of the run its choices name as teacher, if they do.
+
+    Args:
+        card: Of the network that learns.
+
+    Raises:
+        UserError: When there is no such run, or its network takes pixels in another way.
+    """
+    path = (config.compress.get("choices") or {}).get("teacher")
+    if path is None:
+        return
+    try:
+        run = RunFolder(Path(path), app=task.name)
+        model = deployed(task.network(run.config.network), run)
+    except UserError as error:
+        raise UserError(f"Teacher {error}") from error
+    if (run.card.mean, run.card.std) != (card.mean, card.std):
+        theirs, ours = (
+            f"mean {_listed(one.mean)} and std {_listed(one.std)}" for one in (run.card, card)
+        )
+        raise UserError(
+            f"Teacher {run.path}: normalises pixels by {theirs}, but the student by {ours}; choose "
+            "a teacher that takes the same input."
+        )
+    stage.learn_from(model)
 
 
 def compile_model(model: keras.Model, task: Task, config: TrainConfig) -> None:
@@ -207,6 +236,11 @@ def deployed(network: Network, run: RunFolder):
     """Return the deployable `keras.Model` of a run; what compression saved is one already."""
     model = run.load_model()
     return model if run.config.compress else network.deploy(model)
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    """Return numbers in words, one where all channels have the same."""
+    return ", ".join(f"{value:.4g}" for value in (values if len(set(values)) > 1 else values[:1]))
 
 
 def _build(task: Task, network: Network, card: ModelCard, config: TrainConfig, shape: tuple):

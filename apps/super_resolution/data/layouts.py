@@ -1,17 +1,18 @@
 """The data sets of super-resolution as they are downloaded: where the large and small ones lie.
 
 A layout names folders of large pictures and, by scale, folders of small ones; pairing by name is
-the same for all. No picture is opened here.
+the same for all (`apps.super_resolution.data.pairing`). No picture is opened here.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
+from apps.super_resolution.data.pairing import Part, samples_of, split_name
 from core.data.folders import SPLIT_FOLDERS, folders, plain, subfolder
 from core.data.images import SUFFIXES, find_images, is_visible
 from core.data.index import Index, Sample, make_index
@@ -22,44 +23,51 @@ RESEARCH = "research use only"
 COUNTS = {"set5": 5, "set14": 14, "b100": 100, "bsd100": 100, "urban100": 100, "manga109": 109}
 SCALES = (2, 3, 4, 8)
 DIV2K_TRAINING = 800  # pictures beyond are for validation, also where an archive merges both
-_SHOWN = 5
+# DIV2K's degradations and what follows the scale in their names, as in 0001x4m. "wild" has four
+# small pictures of a training picture and one of others.
+TRACKS = {
+    "unknown": ("",),
+    "mild": ("m",),
+    "difficult": ("d",),
+    "wild": ("w", "w1", "w2", "w3", "w4"),
+}
+HELD_OUT, HELD_OUT_SHARE = 100, 0.04  # pictures at the end of Flickr2K, of fewer than 2500 a share
 
 
-@dataclass(frozen=True)
-class Part:
-    """Large pictures that belong together.
-
-    Attributes:
-        high: Their folder.
-        lows: Scale → folder of small ones; scale 0 is whatever their size says.
-        split: "train", "val", "test" or "".
-        prefix: Put before the names of the samples.
-    """
-
-    high: Path
-    lows: dict[int, Path] = field(default_factory=dict)
-    split: str = ""
-    prefix: str = ""
+def df2k(root: Path) -> list[Part]:
+    """DIV2K and Flickr2K beside one another, also in sub-folders DIV2K/ and Flickr2K/."""
+    first, second = div2k(root), flickr2k(root)
+    if not (first and second):
+        return []
+    named = [(part, "DIV2K/") for part in first] + [(part, "Flickr2K/") for part in second]
+    return [replace(part, prefix=prefix) for part, prefix in named]
 
 
-def div2k(root: Path) -> list[Part]:
+def div2k(root: Path, track: str = "") -> list[Part]:
     """DIV2K_train_HR and DIV2K_valid_HR beside DIV2K_…_LR_bicubic/X2, also NTIRE's and LSDIR's."""
     parts = []
-    inner = [inside for inside in folders(root) if plain(inside.name) == "div2k"]
-    for high in folders(inner[0] if len(inner) == 1 else root):
-        root = high.parent
+    root = subfolder(root, "DIV2K") or root
+    for high in folders(root):
         found = re.fullmatch(r"(.*(train|valid|val|test).*)_HR", high.name, re.I)
-        if found:
-            split = SPLIT_FOLDERS[found[2].lower()]
-            lows = _scaled(root, f"{found[1]}_LR_bicubic") or _named(root, f"{found[1]}_LR")
-            parts.append(Part(high, lows, split))
+        if not found:
+            continue
+        split, low = SPLIT_FOLDERS[found[2].lower()], f"{found[1]}_LR"
+        if not track:
+            lows = _scaled(root, f"{low}_bicubic") or _named(root, low)
+            parts.append(Part(high, lows | _named(root, f"{low}_x8"), split))
+            continue
+        marks, low = TRACKS[track], f"{low}_{track}"
+        lows = _scaled(root, low) or _named(root, low, marks)
+        if lows:
+            parts.append(Part(high, lows, split, marks=marks, made=False))
     return parts
 
 
 def flickr2k(root: Path) -> list[Part]:
     """Flickr2K_HR beside Flickr2K_LR_bicubic/X2."""
+    root = subfolder(root, "Flickr2K") or root
     high = subfolder(root, "Flickr2K_HR")
-    return [Part(high, _scaled(root, "Flickr2K_LR_bicubic"))] if high else []
+    return [Part(high, _scaled(root, "Flickr2K_LR_bicubic"), "train")] if high else []
 
 
 def realsr(root: Path) -> list[Part]:
@@ -130,11 +138,11 @@ def _scaled(root: Path, name: str) -> dict[int, Path]:
     return {scale: low for scale, low in found.items() if low}
 
 
-def _named(root: Path, name: str) -> dict[int, Path]:
+def _named(root: Path, name: str, marks: tuple[str, ...] = ("",)) -> dict[int, Path]:
     """Return a folder of small pictures whose names end in their scale, by scale."""
     inside = subfolder(root, name)
     known = inside and _has_pictures(inside)
-    scales = {_split_name(path.stem)[1] for path in find_images(inside)} if known else set()
+    scales = {split_name(path.stem, marks)[1] for path in find_images(inside)} if known else set()
     return dict.fromkeys(sorted(scale for scale in scales if scale), inside)
 
 
@@ -156,54 +164,6 @@ def _splits(root: Path) -> Iterator[tuple[Path, str]]:
             yield inside, split
 
 
-def _split_name(stem: str) -> tuple[str, int]:
-    """Return the name and the scale of "0001x2"; scale 0 for a name without one."""
-    found = re.fullmatch(r"(.+)x(\d)", stem, re.I)
-    return (found[1], int(found[2])) if found else (stem, 0)
-
-
-def _samples(part: Part) -> list[Sample]:
-    """Return the samples of a part, small pictures found by `<name>x<scale>` or `<name>`."""
-    high = find_images(part.high)
-    twice = [stem for stem, n in Counter(path.stem for path in high).items() if n > 1]
-    if twice:
-        raise UserError(f"{part.high}: holds '{min(twice)}' in two formats; keep one of them.")
-    low: dict[str, dict[int, Path]] = {path.stem: {} for path in high}
-    for scale, inside in part.lows.items():
-        known = {path.stem.lower(): path for path in find_images(inside)}
-        if not scale and known and all(_split_name(stem)[1] for stem in known):
-            known = {_split_name(stem)[0]: path for stem, path in known.items()}
-        unmatched = []
-        for stem, found in low.items():
-            names = (f"{stem}x{scale}", stem)
-            file = next((known[n.lower()] for n in names if n.lower() in known), None)
-            if file is None:
-                unmatched.append(stem)
-            else:
-                found[scale] = file
-        extra = known.keys() - {n.lower() for stem in low for n in (f"{stem}x{scale}", stem)}
-        extra = {stem for stem in extra if _split_name(stem)[1] in (0, scale)}
-        if extra and not unmatched:
-            shown = ", ".join(sorted(extra)[:_SHOWN])
-            raise UserError(
-                f"{inside}: has {len(extra)} small pictures without a large one in "
-                f"{part.high.name} ({shown}); add those, or take them out."
-            )
-        if unmatched:
-            shown = ", ".join(unmatched[:_SHOWN]) + (", …" if len(unmatched) > _SHOWN else "")
-            raise UserError(
-                f"{inside}: has no small picture for {len(unmatched)} of {len(high)} in "
-                f"{part.high.name} ({shown}); add them, or take the folder away to have all made."
-            )
-    return [
-        Sample(
-            f"{part.prefix}{path.stem}", (path,), (path,), split=part.split,
-            extra={"low": low[path.stem]},
-        )
-        for path in high
-    ]  # fmt: skip
-
-
 def read(name: str, parts: Callable[[Path], list[Part]], root: Path) -> Index:
     """Return the index of a data set of a layout.
 
@@ -215,21 +175,26 @@ def read(name: str, parts: Callable[[Path], list[Part]], root: Path) -> Index:
         raise UserError(f"{root}: does not look like '{name}' ({parts.__doc__}); check the path.")
     samples, notes = [], []
     for part in found:
-        samples += _samples(part)
+        samples += samples_of(part)
         title = part.prefix.strip("/") or root.name
         wanted, count = COUNTS.get(title.lower()), len(find_images(part.high))
         if part.split == "test" and wanted not in (None, count):
             notes.append(f"{title} has {count} pictures here; the published set has {wanted}.")
-    if name == "div2k":
+    if name.startswith(("div2k", "df2k")):
         samples = [_div2k_split(sample) for sample in samples]
+    if name == "flickr2k":
+        samples = _flickr2k_split(samples)
     scales = sorted({scale for part in found for scale in part.lows})
     said = ", ".join(f"x{scale}" if scale else "of any scale" for scale in scales)
+    made = "others are made by MATLAB's bicubic reduction."
+    if not found[0].made:
+        made = "others cannot be made, as these are degraded."
     notes.append(
-        f"Small pictures {said} are read; others are made by MATLAB's bicubic reduction."
+        f"Small pictures {said} are read; {made}"
         if scales
         else "Small pictures are made by MATLAB's bicubic reduction, rounded to 8 bits."
     )
-    return make_index(name, root, samples, notes=notes)
+    return make_index(name, root, samples, notes=notes + _remarks(name, root, found, samples))
 
 
 def _div2k_split(sample: Sample) -> Sample:
@@ -237,6 +202,53 @@ def _div2k_split(sample: Sample) -> Sample:
     name = sample.inputs[0].stem
     late = re.fullmatch(r"0\d{3}", name) and int(name) > DIV2K_TRAINING
     return replace(sample, split="val") if late and sample.split == "train" else sample
+
+
+def _flickr2k_split(samples: list[Sample]) -> list[Sample]:
+    """Return the samples with the last ones held out for validation."""
+    count = min(HELD_OUT, math.ceil(HELD_OUT_SHARE * len(samples)), len(samples) - 1)
+    first = len(samples) - count
+    return samples[:first] + [replace(sample, split="val") for sample in samples[first:]]
+
+
+def _remarks(name: str, root: Path, found: list[Part], samples: list[Sample]) -> list[str]:
+    """Return what a user has to know of how DIV2K and Flickr2K were read."""
+    if name == "df2k":
+        return ["Training is on DIV2K and Flickr2K, validation on DIV2K alone, as usual."]
+    if name == "flickr2k":
+        count = sum(sample.split == "val" for sample in samples)
+        return [
+            f"The last {count} of {len(samples)} pictures are held out for validation; published "
+            "work trains on all and validates on DIV2K (--format df2k, with DIV2K beside it)."
+        ]
+    if name == "div2k" and (tracks := _tracks(root)):
+        names = ", ".join(f"div2k-{track}" for track in tracks)
+        return [f"Degraded small pictures lie here too; --format reads them: {names}."]
+    if not name.startswith("div2k-"):
+        return []
+    highs, track = {part.high for part in found}, name.removeprefix("div2k-")
+    notes = [
+        f"{part.high.name} is left out: it has no small pictures of the track '{track}'."
+        for part in div2k(root)
+        if part.high not in highs
+    ]
+    if _only_track(root) == track:
+        notes.append(
+            f"The track '{track}' is read as no bicubic small pictures lie here; --format div2k "
+            "has those made."
+        )
+    return notes
+
+
+def _tracks(root: Path) -> list[str]:
+    return [track for track in TRACKS if div2k(root, track)]
+
+
+def _only_track(root: Path) -> str:
+    """Return the track whose small pictures are the only ones; "" where there are others."""
+    tracks = _tracks(root)
+    bicubic = any(part.lows for part in div2k(root))
+    return tracks[0] if len(tracks) == 1 and not bicubic else ""
 
 
 def _reader(parts: Callable[[Path], list[Part]], summary: str, licence: str = "") -> Reader:
@@ -250,8 +262,25 @@ def _reader(parts: Callable[[Path], list[Part]], summary: str, licence: str = ""
     )
 
 
+def _track_reader(track: str) -> Reader:
+    def parts(root: Path) -> list[Part]:
+        return div2k(root, track)
+
+    parts.__doc__ = f"DIV2K_train_HR beside DIV2K_train_LR_{track}"
+    name = f"div2k-{track}"
+    return Reader(
+        name,
+        f"DIV2K's track '{track}': DIV2K_train_HR, DIV2K_train_LR_{track}",
+        lambda path: _only_track(path) == track,
+        lambda path: read(name, parts, path),
+        RESEARCH,
+    )
+
+
 # The particular before the general: "auto" takes the first that recognises a path.
 READERS = (
+    _reader(df2k, "DIV2K and Flickr2K together, as DIV2K and Flickr2K below", RESEARCH),
+    *(_track_reader(track) for track in TRACKS),
     _reader(div2k, "DIV2K, LSDIR, NTIRE: …_train_HR, …_valid_HR, …_LR_bicubic/X2", RESEARCH),
     _reader(flickr2k, "Flickr2K: Flickr2K_HR, Flickr2K_LR_bicubic/X2", RESEARCH),
     _reader(realsr, "RealSR: TrainGT, TrainLR, ValidationGT, ValidationLR", RESEARCH),

@@ -113,6 +113,35 @@ def test_a_network_with_a_stride_gets_multiples_and_keeps_its_phase(size):
     np.testing.assert_array_equal(tiled, expected)
 
 
+def test_a_restoring_network_gets_four_crops_of_pictures_that_are_no_multiples_of_four():
+    image, restoring, engine = picture(75, 130), card(1, multiple=4, radius=3), Blur(1, stride=4)
+    result = enlarge(engine, image, restoring)
+    assert engine.shapes == [(1, 68, 96, 3)] * 4
+    first, last = (
+        enlarge(engine, image[y, x], restoring)
+        for y, x in ((np.s_[:68], np.s_[:96]), (np.s_[7:], np.s_[34:]))
+    )
+    np.testing.assert_array_equal(result[:37, :65], first[:37, :65])
+    np.testing.assert_array_equal(result[37:, 65:], last[30:, 31:])
+
+
+@pytest.mark.parametrize(
+    "size, engine, options, network, tiles",
+    [
+        ((72, 132), Blur(1), {}, card(1, multiple=4), (1, 72, 132)),
+        ((600, 601), Blur(1), {}, card(1, multiple=4), (9, 288, 288)),
+        ((70, 130), Blur(1), {"tile": 64, "overlap": 8}, card(1, multiple=4), (6, 72, 72)),
+        ((70, 130), Blur(1, input_shape=(1, 48, 48, 3)), {}, card(1, multiple=4), (10, 48, 48)),
+        ((70, 130), Blur(1), {}, card(1, multiple=2), (1, 70, 130)),
+        ((70, 130), Blur(2), {}, card(2, multiple=4), (1, 72, 132)),
+    ],
+    ids=["it fits", "large", "tiles are asked for", "fixed size", "other multiple", "enlarging"],
+)
+def test_other_pictures_and_networks_get_no_crops(size, engine, options, network, tiles):
+    grid = plan(engine, size, network, **options)
+    assert (len(grid), grid.rows[0].length, grid.columns[0].length) == tiles
+
+
 @pytest.mark.parametrize("overlap", [0, 5, 12])
 def test_averaging_overlapping_tiles_is_the_mean_of_all_tiles_over_a_pixel(overlap):
     image, engine = picture(41, 50), Blur(radius=2)

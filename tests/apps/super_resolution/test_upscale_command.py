@@ -19,11 +19,11 @@ class Nearest:
     )
 
     def __init__(self):
-        self.shapes = []
+        self.shapes, self.scale = [], 2
 
     def __call__(self, batch):
         self.shapes.append(batch.shape)
-        return [batch.repeat(2, 1).repeat(2, 2)]
+        return [batch.repeat(self.scale, 1).repeat(self.scale, 2)]
 
 
 @pytest.fixture
@@ -114,6 +114,20 @@ def test_tile_overlap_and_batch_reach_the_engine(upscale, engine, tmp_path):
     result = upscale(tmp_path / "a.png", "--out", tmp_path / "out", *choices)
     assert result.exit_code == 0, result.stderr
     assert {shape for shape in engine.shapes if shape[1] == 20} == {(1, 20, 18, 3), (2, 20, 20, 3)}
+
+
+def test_photographs_of_any_size_are_restored_at_their_size(upscale, engine, tmp_path):
+    """By IMDN_AS, whose authors crop what is no multiple of four."""
+    engine.card = engine.card.replace(size_multiple=4, decode={"scale": 1})
+    engine.scale = 1
+    for name, size in (("a", (75, 130)), ("b", (72, 132)), ("c", (30, 41))):
+        save(tmp_path / "in" / f"{name}.png", size=size)
+    result = upscale(tmp_path / "in", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    assert engine.shapes == [(1, 68, 96, 3)] * 4 + [(1, 72, 132, 3), (1, 32, 44, 3)]
+    for name in "abc":
+        after = read_picture(tmp_path / "out" / f"{name}_x1.png").pixels
+        np.testing.assert_array_equal(after, read_picture(tmp_path / f"in/{name}.png").pixels)
 
 
 def test_a_video_is_enlarged_and_its_lost_sound_said(upscale, tmp_path):

@@ -113,10 +113,10 @@ def test_sizes_names_and_threads():
 
 def test_classes_follow_the_labels_unless_given(toy_data):
     index = small_task.read(toy_data)
-    assert choices.complete({}, {}, index)["classes"] == 1
-    assert choices.complete({"labels": ("a", "b", "c")}, {}, index)["classes"] == 3
+    assert choices.complete({}, {}, index, TASK)["classes"] == 1
+    assert choices.complete({"labels": ("a", "b", "c")}, {}, index, TASK)["classes"] == 3
     given = {"classes": 2}
-    assert choices.complete(given, given, index)["classes"] == 2
+    assert choices.complete(given, given, index, TASK)["classes"] == 2
 
 
 def test_defaults_are_said_in_a_line_without_what_was_chosen():

@@ -207,7 +207,7 @@ def test_evaluate_changes_the_decoding(toy, run_copy, toy_data):
 def test_evaluate_takes_the_data_of_the_training(toy, run_copy, toy_data):
     result = toy("evaluate", run_copy)
     assert result.exit_code == 0
-    assert f"Defaults: data {toy_data}, split test." in result.stdout
+    assert f"Defaults: data {toy_data}." in result.stdout
     assert "accuracy" in result.stdout
     as_json = toy("evaluate", run_copy, "--json")
     assert "Defaults: " in as_json.stderr and json.loads(as_json.stdout)["split"] == "test"
@@ -313,7 +313,7 @@ def test_verify_fails_with_exit_code_1(toy, run_copy, toy_data, stand_in):
     calls = stand_in("core.export.verify.verify", found)
     result = toy("verify", path, "--samples", 2)
     assert result.exit_code == 1
-    assert f"Defaults: run {run_copy}, data {toy_data}, split test." in result.stdout
+    assert f"Defaults: run {run_copy}, data {toy_data}." in result.stdout
     assert "accuracy, XNNPACK" in result.stdout and "NO" in result.stdout
     assert result.stderr == f"Failed: {path}: does not hold: accuracy, XNNPACK.\n"
     assert (calls[0][1]["data"], calls[0][1]["samples"]) == (str(toy_data), 2)

@@ -293,9 +293,15 @@ def test_adaptation_trains_only_updates_and_ends_as_the_same_plain_network():
         ({"rounds": 0}, (), "adapt: rounds is 0; it must be 1 or more."),
         ({"affinity_weight": -1.0}, (), "adapt: affinity_weight is -1.0; it must be 0 or more."),
         ({"features": "conv"}, (), "adapt: features is 'conv'; give a list of names."),
+        ({"teacher": 7}, (), "adapt: teacher is 7; give the folder of a run."),
+        ({"teacher": ""}, (), "adapt: teacher is ''; give the folder of a run."),
+        ({"teacher_features": ["conv"]}, (),
+         "adapt: teacher_features are of another network; give its run: teacher."),
+        ({"teacher_weight": 0, "affinity_weight": 0.0}, (),
+         "adapt: teacher_weight and affinity_weight are 0; raise one of them."),
         ({}, ("prune",), "Adaptation comes before all other methods: adapt,quantize."),
     ],
-)
+)  # fmt: skip
 def test_wrong_choices_of_adaptation_are_named(choices, after, said):
     assert refused("adapt", choices, *after) == said
 
@@ -303,6 +309,24 @@ def test_wrong_choices_of_adaptation_are_named(choices, after, said):
 def test_adaptation_of_a_layer_that_is_not_there_is_found_before_training():
     with pytest.raises(UserError, match=r"no convolution is called 'frist'\. Did you mean 'first'"):
         stage_of({"method": "adapt", "choices": {"ranks": {"frist": 2}}}).check(maps())
+
+
+def test_adaptation_under_another_network_follows_it_and_leaves_it_alone():
+    student, teacher = maps(), maps()
+    for variable in teacher.variables:
+        variable.assign(variable * 1.5)
+    before = outputs(teacher)
+    choices = {"teacher": "a run", "task_weight": 0.0, "affinity_weight": 0.0}
+    stage = stage_of({"method": "adapt", "choices": choices})
+    stage.learn_from(teacher)
+    stage.check(student)
+    prepared = stage.prepare(student, samples())
+    trained = stage.fitted(prepared)
+    trained.compile(keras.optimizers.Adam(1e-2), loss="mae")
+    first, *_, last = trained.fit(np.stack(samples()), epochs=8, verbose=0).history["loss"]
+    assert last < 0.8 * first
+    np.testing.assert_array_equal(outputs(teacher), before)
+    assert not {id(v) for v in teacher.variables} & {id(v) for v in trained.variables}
 
 
 def test_a_copy_has_equal_outputs_and_nothing_in_common():
