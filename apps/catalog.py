@@ -29,6 +29,7 @@ class System:
 APPS = {
     "medseg": App("medseg", "apps.medical_segmentation", "medical image segmentation (2-D)"),
     "superres": App("superres", "apps.super_resolution", "super-resolution of photographs"),
+    "reid": App("reid", "apps.person_reid", "person re-identification across cameras"),
 }
 
 SYSTEMS = {
@@ -58,6 +59,11 @@ SYSTEMS = {
         "superres",
         "ABPN: Anchor-based Plain Net for Mobile Image Super-Resolution (CVPRW 2021)",
         "apps.super_resolution.models.abpn:NETWORK",
+    ),
+    "osnet": System(
+        "reid",
+        "OSNet: Omni-Scale Feature Learning for Person Re-Identification (ICCV 2019, TPAMI 2021)",
+        "apps.person_reid.models.osnet:NETWORK",
     ),
 }
 

@@ -1,0 +1,1 @@
+"""Person re-identification: who was seen before, by which camera."""

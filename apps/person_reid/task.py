@@ -1,0 +1,280 @@
+"""Person re-identification as core sees it: crops in, embeddings out, compared by ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from apps import catalog
+from apps.person_reid.data import READERS, SAMPLE_DATA
+from core.data.index import Index, Sample
+from core.errors import UserError, near_miss
+from core.model_card import ModelCard
+from core.task import Example, Objective, Scores, Task
+from core.training.config import TrainConfig
+
+METRICS = ("euclidean", "cosine")
+RERANKINGS = ("off", "library", "authors")
+SAMPLERS = ("auto", "random", "identity", "camera", "dataset")
+# Of the first ten hits, how many a file must share with Keras, and of the first hits.
+SAME_FIRST, SAME_TEN = 0.97, 0.85
+
+
+class PersonReid(Task):
+    """A crop of a person in; an embedding out, near those of the same person in other cameras."""
+
+    name = "reid"
+    networks = catalog.names("reid")
+    readers = READERS
+    sample_data = SAMPLE_DATA
+    headline = "mAP"
+    int8_tolerance = 0.02
+    compares_results = True
+    # The official recipe of x1.0: fine-tuning with label-smoothed cross entropy.
+    defaults = {
+        "epochs": 150,
+        "batch": 64,
+        "optimizer": "amsgrad",
+        "learning_rate": 0.0015,
+        "weight_decay": 5e-4,
+        "schedule": "step",
+        "step_epochs": 60,
+        "step_factor": 0.1,
+        "validate_every": 5,
+    }
+    options = {
+        "loss": "softmax",
+        "triplet_weight": 1.0,
+        "softmax_weight": 1.0,
+        "margin": 0.3,
+        "smoothing": 0.1,
+        "sampler": "auto",
+        "images": 4,
+        "fixed_epochs": 0,
+        "flip": "on",
+        "crop": "off",
+        "erase": "off",
+        "patch": "off",
+        "jitter": "off",
+    }
+    option_values = {
+        "loss": ("softmax", "triplet"),
+        "sampler": SAMPLERS,
+        **{name: ("on", "off") for name in ("flip", "crop", "erase", "patch", "jitter")},
+    }
+    # Without its classifier the network is taught by its own float form.
+    compress_options = {"sampler": "random", "fixed_epochs": 0}
+    method_defaults = {
+        "quantize": {
+            "observer": "learned",
+            "equalize": True,
+            "task_weight": 0.0,
+            "teacher_weight": 1.0,
+            "training": {"learning_rate": 1e-4, "schedule": "cosine"},
+        }
+    }
+    demo = {
+        "variant": "x0_25",
+        "input_size": (128, 64),
+        "epochs": 30,
+        "batch": 32,
+        "learning_rate": 3e-3,
+        "schedule": "cosine",
+        "validate_every": 10,
+        "options": {"loss": "triplet", "crop": "on", "jitter": "on", "erase": "on"},
+    }
+
+    # --- networks -----------------------------------------------------------------------------
+
+    def network(self, name: str):
+        if name not in self.networks:
+            raise UserError(f"No such network: '{name}'.{near_miss(name, self.networks)}")
+        return catalog.network(name)
+
+    def build_arguments(self, card: ModelCard) -> dict:
+        return {}
+
+    def training_arguments(self, config: TrainConfig) -> dict:
+        return {} if config.compress else {"classes": config.classes}
+
+    def training_graph(self, model, config: TrainConfig):
+        """Return the model with the outputs that the losses need: logits, or both."""
+        import keras
+
+        if config.compress or config.options.get("loss", "softmax") == "triplet":
+            return model
+        return keras.Model(model.input, model.outputs[1], name=model.name)
+
+    # --- data ---------------------------------------------------------------------------------
+
+    def read(self, path: str, format: str = "auto") -> Index:
+        """Return the index of a data set; "a+b" joins several.
+
+        "NAME-all" as format also trains on the persons of query and gallery, to test elsewhere;
+        "cuhk03-classic-3" is the third of that protocol's 20 splits.
+        """
+        from apps.person_reid.data import Choices, read
+
+        name, _, last = format.rpartition("-")
+        if format in READERS or name not in (*READERS, "auto"):
+            return read(path, format)
+        if last == "all":
+            return read(path, name, Choices(combine_all=True))
+        if last.isdigit() and name.endswith("classic"):
+            return read(path, name, Choices(trial=int(last) - 1))
+        return read(path, format)
+
+    def classes_of(self, index: Index) -> int | None:
+        persons = {sample.label for sample in index.samples if sample.split == "train"}
+        return len(persons - {None}) or None
+
+    def check_data(self, index: Index, card: ModelCard) -> list[str]:
+        from apps.person_reid.data import check
+
+        return check(index)
+
+    def load(self, sample: Sample, card: ModelCard) -> Example:
+        from apps.person_reid.augment import resized
+        from core.data.images import read_image
+
+        label = None if sample.label is None else np.int64(sample.label)
+        return Example(resized(read_image(sample.inputs[0]), card.input_size), label)
+
+    def augment(self, example: Example, rng: np.random.Generator, config: TrainConfig) -> Example:
+        from apps.person_reid.augment import augmented
+
+        donors = None
+        if config.options.get("patch") == "on":
+            donors = _donors(self, config.data, config.format)
+        return Example(augmented(example.inputs, rng, config.options, donors), example.target)
+
+    def encode(self, example: Example, card: ModelCard) -> tuple[np.ndarray, np.ndarray | None]:
+        return card.normalise(example.inputs), example.target
+
+    def batch_order(
+        self, index: Index, config: TrainConfig, rng: np.random.Generator
+    ) -> list[np.ndarray] | None:
+        from apps.person_reid import samplers
+
+        return samplers.order(index, config, rng)
+
+    # --- training -----------------------------------------------------------------------------
+
+    def check_options(self, options: Mapping[str, Any]) -> dict:
+        checked = super().check_options(options)
+        for name in ("triplet_weight", "softmax_weight", "margin", "smoothing"):
+            if isinstance(checked[name], bool) or not isinstance(checked[name], int | float):
+                raise UserError(f"Option '{name}' is {checked[name]!r}; give a number.")
+            if checked[name] < 0:
+                raise UserError(f"Option '{name}' is {checked[name]}; it must be 0 or more.")
+        for name, least in (("images", 2), ("fixed_epochs", 0)):
+            value = checked[name]
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise UserError(
+                    f"Option '{name}' is {value!r}; it must be a whole number, {least} or more."
+                )
+        if checked["loss"] == "triplet" and checked["triplet_weight"] == 0:
+            raise UserError("Option 'triplet_weight' is 0; choose the loss 'softmax' instead.")
+        if (
+            checked["loss"] == "triplet"
+            and checked["fixed_epochs"]
+            and checked["softmax_weight"] == 0
+        ):
+            raise UserError(
+                "Option 'fixed_epochs' trains the classifier alone, which 'softmax_weight' 0 leaves"
+                " without a loss; set one of the two."
+            )
+        return checked
+
+    def objective(self, config: TrainConfig) -> Objective:
+        from apps.person_reid.losses import IdentityLoss, TripletLoss
+
+        options = self.check_options(config.options)
+        triplet, identity = TripletLoss(options["margin"]), IdentityLoss(options["smoothing"])
+        if config.compress:
+            return Objective(triplet)
+        if options["loss"] == "softmax":
+            return Objective(identity)
+        weights = [options["triplet_weight"], options["softmax_weight"]]
+        return Objective([triplet, identity], loss_weights=weights)
+
+    def training_callbacks(self, model, config: TrainConfig) -> list:
+        from apps.person_reid.two_steps import ClassifierFirst
+
+        epochs = config.options.get("fixed_epochs", 0)
+        return [ClassifierFirst(model, epochs)] if epochs else []
+
+    # --- results ------------------------------------------------------------------------------
+
+    def check_decoding(self, card: ModelCard) -> None:
+        metric = card.decode.get("metric", METRICS[0])
+        if metric not in METRICS:
+            raise UserError(f"--set metric is '{metric}'.{near_miss(str(metric), METRICS)}")
+        rerank = card.decode.get("rerank", RERANKINGS[0])
+        if rerank not in RERANKINGS:
+            raise UserError(f"--set rerank is '{rerank}'.{near_miss(str(rerank), RERANKINGS)}")
+
+    def decode(self, outputs: Sequence[np.ndarray], sample: Sample, card: ModelCard) -> np.ndarray:
+        """Return the embedding, float32 (512,)."""
+        return np.asarray(outputs[0], np.float32).ravel()
+
+    def score(
+        self,
+        results: Iterator[tuple[Sample, np.ndarray]],
+        card: ModelCard,
+        *,
+        quick: bool = False,
+    ) -> Scores:
+        from apps.person_reid.evaluation import score
+
+        return score(results, card)
+
+    def agreement(self, reference, results, card: ModelCard) -> list[tuple[str, float, float]]:
+        """Return the shares of queries and of hits that a file ranks as Keras does."""
+        from apps.person_reid.evaluation import same_hits
+
+        first, ten = same_hits(reference, results, card)
+        return [
+            ("queries with the same first hit", first, SAME_FIRST),
+            ("the same among the first ten hits", ten, SAME_TEN),
+        ]
+
+    def draw(self, sample: Sample, result: np.ndarray, card: ModelCard) -> np.ndarray:
+        """Return the crop beside its embedding as a pattern, 512 numbers from dark to light."""
+        from apps.person_reid.pictures import embedding_picture
+        from core.data.images import read_image
+
+        return embedding_picture(read_image(sample.inputs[0]), result)
+
+    def draw_truth(self, sample: Sample, card: ModelCard) -> np.ndarray | None:
+        return None
+
+    def write(
+        self, sample: Sample, result: np.ndarray, folder: Path, card: ModelCard
+    ) -> list[Path]:
+        import io
+
+        from core.files import write_atomic
+
+        name = PurePosixPath(sample.id)
+        content = io.BytesIO()
+        np.save(content, result, allow_pickle=False)
+        path = Path(folder) / name.with_name(f"{name.stem}_embedding.npy")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, content.getvalue())
+        return [path]
+
+
+@cache
+def _donors(task: PersonReid, data: str, format: str):
+    """Return the images that random patches of a training are cut from."""
+    from apps.person_reid.augment import Donors
+
+    return Donors(task.read(data, format).split("train"))
+
+
+TASK = PersonReid()
