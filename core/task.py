@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.data.index import Index, Sample, spread
+from core.data.index import Index, Sample, first_samples, spread
 from core.data.readers import Reader, read_with
 from core.errors import UserError, near_miss
 from core.model_card import ModelCard
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from core.engines import Engine
     from core.network import Network
     from core.training.config import TrainConfig
+
+
+QUICK_SAMPLES = 8  # of each split
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ class Task(abc.ABC):
         option_values: Allowed values of those options that are one of a few names.
         calibration_observer: How post-training int8 sets its ranges; one of
             `core.compress.scheme.OBSERVERS`.
+        equalizes: Whether post-training int8 evens channel ranges first
+            (`core.compress.equalize`), wished or not.
         compares_results: Whether `verify` asks for the `agreement` of two networks' results.
         compress_options: Options that hold while the deployable network is fine-tuned at its
             fixed size, without training heads.
@@ -104,6 +109,7 @@ class Task(abc.ABC):
     options: Mapping[str, Any] = {}
     option_values: Mapping[str, Sequence[Any]] = {}
     calibration_observer: str = "minmax"
+    equalizes: bool = False
     compares_results: bool = False
     compress_options: Mapping[str, Any] = {}
     method_defaults: Mapping[str, Mapping[str, Any]] = {}
@@ -149,6 +155,10 @@ class Task(abc.ABC):
                 seen.add(name)
                 samples.append(Sample(id=name, inputs=(file,)))
         return samples
+
+    def few_samples(self, index: Index) -> Index:
+        """Return an index with a few samples of each split, to see that everything works."""
+        return first_samples(index, QUICK_SAMPLES)
 
     @abc.abstractmethod
     def check_data(self, index: Index, card: ModelCard) -> list[str]:

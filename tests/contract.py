@@ -154,8 +154,13 @@ def check_learns(name: str) -> None:
     model = keras.models.clone_model(trained_like(name))
     model.set_weights(trained_like(name).get_weights())
     inputs = samples(name)[:4]
-    coarse = tf.cast(inputs[..., :1] > 0, tf.float32)
-    target = tf.image.resize(coarse, model(inputs).shape[1:3])
+    shape = model(inputs).shape
+    target = tf.cast(inputs[..., :1] > 0, tf.float32)
+    if len(shape) == 4:
+        target = tf.image.resize(target, shape[1:3])
+    else:  # a vector: some pixels of the image
+        target = tf.reshape(target, (len(inputs), -1))[:, : shape[1]]
+        target = tf.pad(target, [(0, 0), (0, shape[1] - target.shape[1])])
     optimizer = keras.optimizers.Adam(1e-3)
     losses = []
     for _ in range(4):

@@ -1,9 +1,20 @@
 """The command line of person re-identification: the shared commands, and its own."""
 
 from apps.catalog import APPS
+from apps.person_reid.extract_command import extract, index
+from apps.person_reid.search_command import search
+from apps.person_reid.simulate_command import simulate
+from core.command_line.program import Command
 from core.command_line.shared import bind
 
 app = bind("reid", APPS["reid"].summary, "apps.person_reid.task:TASK")
+for command, panel in (
+    (extract, "Use it"),
+    (index, "Use it"),
+    (search, "Use it"),
+    (simulate, "Make a network"),
+):
+    app.command(command.__name__, cls=Command, rich_help_panel=panel)(command)
 
 
 def main() -> None:

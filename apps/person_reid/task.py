@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,10 +19,11 @@ from core.task import Example, Objective, Scores, Task
 from core.training.config import TrainConfig
 
 METRICS = ("euclidean", "cosine")
+QUICK_PERSONS = 4  # of each split
 RERANKINGS = ("off", "library", "authors")
 SAMPLERS = ("auto", "random", "identity", "camera", "dataset")
 # Of the first ten hits, how many a file must share with Keras, and of the first hits.
-SAME_FIRST, SAME_TEN = 0.97, 0.85
+SAME_FIRST, SAME_TEN = 0.95, 0.9
 
 
 class PersonReid(Task):
@@ -34,6 +36,7 @@ class PersonReid(Task):
     headline = "mAP"
     int8_tolerance = 0.02
     compares_results = True
+    equalizes = True  # the pointwise and depthwise pairs, and all before instance normalisations
     # The official recipe of x1.0: fine-tuning with label-smoothed cross entropy.
     defaults = {
         "epochs": 150,
@@ -78,14 +81,12 @@ class PersonReid(Task):
         }
     }
     demo = {
-        "variant": "x0_25",
         "input_size": (128, 64),
-        "epochs": 30,
+        "epochs": 24,
         "batch": 32,
-        "learning_rate": 3e-3,
         "schedule": "cosine",
-        "validate_every": 10,
-        "options": {"loss": "triplet", "crop": "on", "jitter": "on", "erase": "on"},
+        "validate_every": 8,
+        "options": {"crop": "on", "erase": "on"},
     }
 
     # --- networks -----------------------------------------------------------------------------
@@ -131,6 +132,17 @@ class PersonReid(Task):
     def classes_of(self, index: Index) -> int | None:
         persons = {sample.label for sample in index.samples if sample.split == "train"}
         return len(persons - {None}) or None
+
+    def few_samples(self, index: Index) -> Index:
+        """Return the samples of a few persons of each split, so that queries keep their matches."""
+        seen: dict[str, set] = {}
+        kept = []
+        for sample in index.samples:
+            persons = seen.setdefault(sample.split, set())
+            if len(persons) < QUICK_PERSONS or sample.group in persons:
+                persons.add(sample.group)
+                kept.append(sample)
+        return replace(index, samples=tuple(kept))
 
     def check_data(self, index: Index, card: ModelCard) -> list[str]:
         from apps.person_reid.data import check

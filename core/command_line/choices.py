@@ -14,7 +14,6 @@ from core.training.config import TrainConfig, read_config_file
 
 # A training that only shows that everything works.
 QUICK = {"epochs": 1, "steps_per_epoch": 2, "warmup_epochs": 0}
-_QUICK_SAMPLES = 8  # of each split
 _ANNOUNCED = (
     "network",
     "variant",
@@ -124,17 +123,6 @@ def filled_in(config: TrainConfig, given: Mapping[str, Any], card) -> str:
             value = "{}x{}".format(*(value or card.input_size))
         shown.append(f"{name.replace('_', ' ')} {value}")
     return f"Defaults: {', '.join(shown)}." if shown else ""
-
-
-def few_samples(index: Index) -> Index:
-    """Return an index with the first few samples of each split."""
-    seen: dict[str, int] = {}
-    kept = []
-    for sample in index.samples:
-        seen[sample.split] = seen.get(sample.split, 0) + 1
-        if seen[sample.split] <= _QUICK_SAMPLES:
-            kept.append(sample)
-    return dataclasses.replace(index, samples=tuple(kept))
 
 
 def _word(value: Any, task: Task, name: str) -> Any:

@@ -91,7 +91,6 @@ def compress(
     methods = () if resume else parse_methods(method)
     load_tensorflow()
     load_litert()
-    from core.command_line.choices import few_samples
     from core.training.compressing import plan_chain, run_chain, started_chain
 
     flags = {
@@ -138,7 +137,7 @@ def compress(
         )
     first = plans[0].config
     index = task.read(first.data, first.format)
-    few = few_samples(index)
+    few = task.few_samples(index)
     if quick or _begun_on(plans, few):
         index = few
     say(

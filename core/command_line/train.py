@@ -202,7 +202,7 @@ def train(
     if out.exists() and not resume:
         claim_folder(out, overwrite=overwrite)
     index = task.read(values.get("data", "sample"), values.get("format", "auto"))
-    few = choices.few_samples(index)
+    few = task.few_samples(index)
     if quick or (earlier is not None and _trained_on(earlier, few)):
         index = few
     if earlier is None:

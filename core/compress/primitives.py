@@ -15,7 +15,7 @@ from functools import partial
 import keras
 import numpy as np
 
-from core.compress.folding import affine_of, constant_operand
+from core.compress.folding import activation_of, affine_of, constant_operand
 from core.compress.graph import Call, graph_of
 from core.compress.primitive_layers import AddEpsilon, ChannelMean, InverseRoot
 from core.compress.rewriter import Rewriter
@@ -327,11 +327,17 @@ class _Primitives(Rewriter):
         linear = layer.activation is keras.activations.linear
         norm = self.follower(call.outputs[0], keras.layers.BatchNormalization) if linear else None
         if norm is not None:
+            last, rectify = norm, lambda y: y
+            user = self.graph.sole_user(norm.outputs[0])
+            if user is not None and activation_of(user.operation) == "relu":
+                last = self.follower(norm.outputs[0], type(user.operation)) or norm
+            if last is not norm:  # before the axes go, so that it is fused
+                rectify = self.twin(last.operation)
             x = self.in_four(
                 x, self.once(layer, lambda: self._pointwise(layer, x.shape[-1])),
-                then=lambda y: self.norm_in_four(norm.operation)(y),
+                then=lambda y: rectify(self.norm_in_four(norm.operation)(y)),
             )  # fmt: skip
-            self.tensors[norm.outputs[0]] = x
+            self.tensors[last.outputs[0]] = x
             return
         if len(x.shape) == 2:
             if layer.activation is keras.activations.silu:

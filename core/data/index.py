@@ -129,6 +129,17 @@ def make_index(
     return Index(format, Path(root), ordered, tuple(labels), tuple(notes))
 
 
+def first_samples(index: Index, count: int) -> Index:
+    """Return the index with the first `count` samples of each split."""
+    seen: Counter = Counter()
+    kept = []
+    for sample in index.samples:
+        seen[sample.split] += 1
+        if seen[sample.split] <= count:
+            kept.append(sample)
+    return replace(index, samples=tuple(kept))
+
+
 def spread(index: Index, count: int | None) -> Index:
     """Return at most `count` samples, evenly spaced over the index."""
     if count is None or len(index) <= count:

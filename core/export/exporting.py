@@ -115,7 +115,7 @@ def export(
         model, widened = integer_network(
             model,
             calibration,
-            rescale=equalize,
+            rescale=equalize or task.equalizes,
             correct_bias=correct_bias,
             pixels=card.pixel_range(),
             observer=task.calibration_observer,

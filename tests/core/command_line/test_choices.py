@@ -3,6 +3,7 @@ import small_task
 
 from core.command_line import choices
 from core.command_line.options import parse_names, parse_settings, parse_size, parse_threads
+from core.data.index import first_samples
 from core.errors import UserError
 from core.training.config import TrainConfig
 
@@ -128,9 +129,8 @@ def test_defaults_are_said_in_a_line_without_what_was_chosen():
     )
 
 
-def test_few_samples_keeps_some_of_each_split(toy_data, monkeypatch):
-    monkeypatch.setattr(choices, "_QUICK_SAMPLES", 2)
-    assert choices.few_samples(small_task.read(toy_data)).counts() == {
+def test_few_samples_keeps_some_of_each_split(toy_data):
+    assert first_samples(small_task.read(toy_data), 2).counts() == {
         "train": 2,
         "val": 2,
         "test": 2,

@@ -273,3 +273,15 @@ def test_a_dead_channel_keeps_its_bias():
     computed = LiteRTEngine(to_tflite(quantized, "int8"), CARD)(inputs())[0]
     np.testing.assert_allclose(computed[..., :3], 3.0, atol=0.03)
     assert signal_to_noise(outputs_of(model, inputs()), [computed]) > 35.0
+
+
+def test_a_rectified_dense_layer_with_norm_rounds_once():
+    def head(x):
+        x = keras.layers.Dense(6, name="fc")(keras.layers.GlobalAveragePooling2D()(x))
+        return keras.layers.Activation("relu")(keras.layers.BatchNormalization()(x))
+
+    quantized = quantize_aware(build(head))
+    ranges = [layer.name for layer in quantized.layers if layer.name.endswith("range")]
+    assert [name for name in ranges if name.startswith("fc")] == ["fc.range"]
+    calibrate(quantized, inputs())
+    assert float(quantized.get_layer("fc.range").minimum) == 0.0
