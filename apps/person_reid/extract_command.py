@@ -175,7 +175,7 @@ def _write(
         write_embeddings(out, done.found)
         if features is not None:
             drawn = _draw_maps(task, features, done.samples, maps, batch)
-    _tell(ctx, source, out, done, drawn, json=json)
+    _tell(ctx, source, out, done, drawn, maps, json=json)
 
 
 def _feature_engine(engine: Engine) -> Engine:
@@ -222,7 +222,14 @@ def _draw_maps(
 
 
 def _tell(
-    ctx: typer.Context, source: Path, out: Path, done: Embedded, maps: list[Path], *, json: bool
+    ctx: typer.Context,
+    source: Path,
+    out: Path,
+    done: Embedded,
+    maps: list[Path],
+    folder: Path | None,
+    *,
+    json: bool,
 ) -> None:
     """Say what was written, what is wrong with the images, and exit with 1 or 2 if some failed."""
     found = done.found
@@ -246,7 +253,7 @@ def _tell(
         length = ", length one" if found.about.normalised else ""
         say(f"Saved: {out} ({what}{means}{length})")
         if maps:
-            say(f"Saved: {len(maps)} activation maps in {maps[0].parent}")
+            say(f"Saved: {len(maps)} activation map{'s' if len(maps) > 1 else ''} in {folder}")
         say(f"Next: {program_name(ctx)} search {source} {out} QUERY... --out DIR")
     if done.warning:
         complain(done.warning, label="Warning")

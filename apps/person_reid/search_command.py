@@ -280,40 +280,27 @@ def _sheet(entry: dict[str, Any], hits: Sequence[Hit], query: Path, synthetic: b
 
 
 def _show(document: dict[str, Any], out: Path) -> None:
-    """Print the hits of the first queries as a table."""
+    """Print a table of hits for each of the first queries."""
     results = document["results"]
-    rows = [
-        (
-            Path(result["query"]).name if number == 0 else "",
-            hit["rank"],
-            hit["distance"],
-            hit["tracklet"] or hit["name"],
-            "" if hit["person"] is None else str(hit["person"]),
-            "" if hit["camera"] is None else str(hit["camera"] + 1),
-            _words(hit),
-        )
-        for result in results[:SHOWN]
-        for number, hit in enumerate(result["hits"])
-    ]
-    columns = ("query", "rank", "distance", "found", "person", "camera", "")
+    count = f"{len(results)} {'query' if len(results) == 1 else 'queries'}"
     how = f"{document['metric']} distance"
     if document["rerank"] != "off":
         how += f", re-ranked ({document['rerank']} convention)"
-    count = f"{len(results)} {'query' if len(results) == 1 else 'queries'}"
-    place = f"{document['gallery']} entries of {document['index']}"
-    show_table(columns, rows, title=f"{count} in {place}: {how}")
+    say(f"{count} in {document['gallery']} entries of {document['index']}: {how}")
+    for result in results[:SHOWN]:
+        rows = [
+            (hit["rank"], hit["distance"], hit["tracklet"] or hit["name"], _words(hit))
+            for hit in result["hits"]
+        ]
+        show_table(("rank", "distance", "found", ""), rows, title=f"\n{Path(result['query']).name}")
     if len(results) > SHOWN:
-        say(f"Not shown: {len(results) - SHOWN} more queries.")
+        say(f"\nNot shown: {len(results) - SHOWN} more queries.")
     say(f"Saved: pictures of {count} and {RECORD} in {out}")
 
 
 def _words(hit: dict[str, Any]) -> str:
-    """Return what is said of a hit in the table; cameras and verdict in words."""
-    words = {
-        "right": "same person",
-        "wrong": "another person",
-        "unknown": "",
-        "skipped": "not counted: junk" if hit["person"] == -1 else "not counted: same person",
-    }
-    where = "same camera" if hit["same_camera"] else ""
-    return ", ".join(part for part in (words[hit["verdict"]], where) if part)
+    """Return what is said of a hit in the table."""
+    if hit["verdict"] == "skipped":
+        return f"not counted ({'junk' if hit['person'] == -1 else 'same person and camera'})"
+    words = {"right": "same person", "wrong": "another person", "unknown": ""}[hit["verdict"]]
+    return ", ".join(filter(None, (words, "same camera" if hit["same_camera"] else "")))
