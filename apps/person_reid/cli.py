@@ -1,6 +1,7 @@
 """The command line of person re-identification: the shared commands, and its own."""
 
 from apps.catalog import APPS
+from apps.person_reid.crops_command import crops
 from apps.person_reid.extract_command import extract, index
 from apps.person_reid.search_command import search
 from apps.person_reid.simulate_command import simulate
@@ -12,6 +13,7 @@ for command, panel in (
     (extract, "Use it"),
     (index, "Use it"),
     (search, "Use it"),
+    (crops, "Use it"),
     (simulate, "Make a network"),
 ):
     app.command(command.__name__, cls=Command, rich_help_panel=panel)(command)

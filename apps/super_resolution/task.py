@@ -69,7 +69,7 @@ class SuperResolution(Task):
             "teacher_weight": 1.0,
             "freeze_ranges": 0.9,
             "training": {
-                "learning_rate": 1e-3,
+                "learning_rate": 5e-4,
                 "schedule": "cosine",
                 "final_learning_rate": 1e-5,
             },

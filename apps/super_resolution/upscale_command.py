@@ -133,8 +133,8 @@ def _jobs(
 ) -> Iterator[_Job]:
     """Yield what is to be done; a `UserError` for choices that fit no picture or equal names."""
     from apps.super_resolution.enlarge import plan, scale_of
-    from apps.super_resolution.video import SUFFIXES, read_info
     from core.data.images import read_size
+    from core.data.videos import SUFFIXES, read_info
 
     taken: dict[str, Path] = {}
     for sample in samples:
@@ -199,7 +199,8 @@ def _picture(engine: Engine, job: _Job, *, compare: bool, **options) -> dict:
 def _video(engine: Engine, job: _Job, *, compare: bool, **options) -> dict:
     """Enlarge a video and return the file, the new size and the notes."""
     from apps.super_resolution.enlarge import enlarge, scale_of
-    from apps.super_resolution.video import enlarge_video, read_info
+    from apps.super_resolution.video import enlarge_video
+    from core.data.videos import read_info
 
     scale = scale_of(engine.card)
     height, width = read_info(job.source).size

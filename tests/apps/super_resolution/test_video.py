@@ -2,7 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from apps.super_resolution.video import enlarge_video, read_frames, read_info
+from apps.super_resolution.video import enlarge_video
+from core.data.videos import read_frames, read_info
 from core.errors import UserError
 
 COUNT, SIZE, RATE = 6, (32, 48), 12.5
