@@ -17,6 +17,7 @@ class CountingTask:
     """Samples are 2×2 images of their own number; augmentation adds a random number."""
 
     training_example = Task.training_example
+    batch_order = Task.batch_order
 
     def __init__(self, broken=(), repeats=1):
         self.loads, self.broken, self.patches = [], broken, repeats
@@ -41,6 +42,14 @@ class CountingTask:
 
     def batches(self, dataset, config):
         return dataset
+
+
+class Backwards(CountingTask):
+    """Has an order of its own: pairs, the last ones first, those left over not at all."""
+
+    def batch_order(self, index, config, rng):
+        places = np.arange(len(index))[::-1]
+        return [places[i : i + 2] for i in range(0, len(places) - 1, 2)]
 
 
 class TwoSizes(CountingTask):
@@ -211,3 +220,9 @@ def test_cache_is_safe_in_threads():
         thread.join()
     assert wrong == []
     assert len(cache) == 5
+
+
+def test_a_task_may_order_its_batches():
+    training = data(5, Backwards(), batch=4)
+    assert [batch.tolist() for batch in training.order(0)] == [[4, 3], [2, 1]]
+    assert training.samples == 4 and training.steps == 2
