@@ -2,7 +2,9 @@
 
 from apps.catalog import APPS
 from apps.person_reid.crops_command import crops
+from apps.person_reid.cross_command import cross
 from apps.person_reid.extract_command import extract, index
+from apps.person_reid.placement_command import place
 from apps.person_reid.search_command import search
 from apps.person_reid.simulate_command import simulate
 from core.command_line.program import Command
@@ -14,6 +16,8 @@ for command, panel in (
     (index, "Use it"),
     (search, "Use it"),
     (crops, "Use it"),
+    (cross, "Use it"),
+    (place, "Make a network"),
     (simulate, "Make a network"),
 ):
     app.command(command.__name__, cls=Command, rich_help_panel=panel)(command)

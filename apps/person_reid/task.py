@@ -19,6 +19,8 @@ from core.task import Example, Objective, Scores, Task
 from core.training.config import TrainConfig
 
 METRICS = ("euclidean", "cosine")
+# Of instance normalisation in the blocks (`apps.person_reid.models.osnet`, which needs Keras).
+PLACEMENTS, PLACES = ("plain", "INv1", "INv2", "INv3"), 6
 QUICK_PERSONS = 4  # of each split
 RERANKINGS = ("off", "library", "authors")
 SAMPLERS = ("auto", "random", "identity", "camera", "dataset")
@@ -58,6 +60,7 @@ class PersonReid(Task):
         "sampler": "auto",
         "images": 4,
         "fixed_epochs": 0,
+        "placement": "",
         "flip": "on",
         "crop": "off",
         "erase": "off",
@@ -100,7 +103,11 @@ class PersonReid(Task):
         return {}
 
     def training_arguments(self, config: TrainConfig) -> dict:
-        return {} if config.compress else {"classes": config.classes}
+        if config.compress:
+            return {}
+        kinds = config.options.get("placement")
+        placement = {"placement": kinds.split(",")} if kinds else {}
+        return {"classes": config.classes, **placement}
 
     def training_graph(self, model, config: TrainConfig):
         """Return the model with the outputs that the losses need: logits, or both."""
@@ -189,6 +196,12 @@ class PersonReid(Task):
                 raise UserError(
                     f"Option '{name}' is {value!r}; it must be a whole number, {least} or more."
                 )
+        kinds = str(checked["placement"]).split(",") if checked["placement"] else []
+        if kinds and not (len(kinds) == PLACES and set(kinds) <= set(PLACEMENTS)):
+            raise UserError(
+                f"Option 'placement' is '{checked['placement']}'; give one of "
+                f"{', '.join(PLACEMENTS)} for each of the {PLACES} blocks, with commas."
+            )
         if checked["loss"] == "triplet" and checked["triplet_weight"] == 0:
             raise UserError("Option 'triplet_weight' is 0; choose the loss 'softmax' instead.")
         if (

@@ -79,7 +79,8 @@ def compress(
 
     prune sets weights to zero, cluster leaves few different values, quantize trains with the
     rounding of int8. Later methods keep what earlier ones reached. adapt, which comes first, makes
-    nothing smaller: it betters the weights by low-rank updates under the network's own guidance.
+    nothing smaller: it betters the weights by low-rank updates under the network's own guidance, or
+    another run's.
     """
     from core.command_line.progress import TrainingProgress
     from core.run_folder import RunFolder

@@ -1,0 +1,42 @@
+"""The search for the placement of instance norms, from data to a network that is trained."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from apps.person_reid.cli import app
+from apps.person_reid.models.osnet import BLOCKS, CANDIDATES
+from apps.person_reid.simulation import simulate
+
+pytestmark = pytest.mark.slow
+
+
+def reid(*arguments, code=0):
+    given = [str(argument) for argument in arguments]
+    result = CliRunner().invoke(app, given, prog_name="gossamer reid")
+    assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
+    return result
+
+
+def test_a_search_names_a_placement_that_trains(tmp_path):
+    town, found = tmp_path / "town", tmp_path / "found.json"
+    simulate(town, people=5, cameras=2, images=1, seed=1, test_people=2)
+    small = ["--data", town, "--variant", "ain_x0_25", "--input-size", "32 16", "--batch", 4]
+    said = reid("place", *small, "--epochs", 1, "--out", found).stdout
+    placement = json.loads(found.read_text())["placement"]
+    assert list(placement) == list(BLOCKS) and set(placement.values()) <= set(CANDIDATES)
+    chosen = ",".join(placement.values())
+    assert f"options.placement={chosen}" in "".join(said.split("\n"))
+    run = tmp_path / "run"
+    steps = ["--epochs", 1, "--steps-per-epoch", 1]
+    reid("train", *small, *steps, "--set", f"options.placement={chosen}", "--out", run)
+    reid("export", run, "--precision", "float32")
+    again = reid("place", *small, "--epochs", 1, "--out", found, code=2).stderr
+    assert "exists; pass --overwrite" in " ".join(again.split())
+
+
+def test_a_placement_that_does_not_exist_is_refused(tmp_path):
+    wrong = ["train", "--data", "sample", "--set", "options.placement=plain,INv9"]
+    said = " ".join(reid(*wrong, "--out", tmp_path / "run", code=2).stderr.split())
+    assert "one of plain, INv1, INv2, INv3 for each of the 6 blocks" in said
