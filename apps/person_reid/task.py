@@ -80,6 +80,7 @@ class PersonReid(Task):
             "equalize": True,
             "task_weight": 0.0,
             "teacher_weight": 1.0,
+            "freeze_norms": 0.0,  # as the teacher, which infers
             "training": {"learning_rate": 1e-4, "schedule": "cosine"},
         }
     }
