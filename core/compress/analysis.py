@@ -138,7 +138,7 @@ def _kernels_of_model(model):
 
     seen = set()
     for layer in model._flatten_layers(include_self=False):
-        own = {name: getattr(layer, name, None) for name in KERNELS}
+        own: dict[str, Any] = {name: getattr(layer, name, None) for name in KERNELS}
         own = {
             name: kernel
             for name, kernel in own.items()
@@ -264,7 +264,7 @@ def most_values(model: Any) -> int:
     import keras
 
     from core.compress.graph import graph_of
-    from core.compress.quantized_layers import QuantizedKernel
+    from core.compress.quantized_kernel import QuantizedKernel
 
     counts = [0]
     for call in graph_of(model).calls:

@@ -15,11 +15,12 @@ import numpy as np
 
 from core.compress.clusters import ClusterPlan, KernelClusters, initial_centroids
 from core.compress.graph import graph_of
+from core.compress.links import LayerBase
 from core.errors import UserError, near_miss
 from core.layers.convolution import GroupedConv2D
 
 
-class ClusteredKernel:
+class ClusteredKernel(LayerBase):
     """Mixed into a Keras layer: each weight of its kernel is replaced by its nearest centroid.
 
     Args:

@@ -8,6 +8,7 @@ weights behind receive the whole gradient, so that they can change sides.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -151,7 +152,8 @@ class KernelClusters:
         self.centroids = layer.add_weight(
             shape=shape, name="centroids", initializer="zeros", trainable=True, **options
         )
-        self.sparsity_mask = self.movable = None
+        self.sparsity_mask: Any = None
+        self.movable: Any = None
         if preserve_sparsity:
             options |= {"initializer": "ones", "trainable": False}
             self.sparsity_mask = layer.add_weight(
@@ -283,7 +285,7 @@ def _row_centroids(row: np.ndarray, plan: ClusterPlan) -> np.ndarray:
     """Return at most `plan.clusters` centroids of a row of weights."""
     values = np.unique(row)
     if plan.preserve_sparsity:
-        values = np.union1d(values, np.float32([0]))
+        values = np.union1d(values, np.zeros(1, np.float32))
     if values.size <= plan.clusters:
         return values
     return toolkit.clustering_centroids(

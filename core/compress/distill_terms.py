@@ -11,7 +11,7 @@ import abc
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import tensorflow as tf
 
@@ -144,12 +144,12 @@ class PairTerm(Term):
     Papers that sum over the pairs are met with `weight` times the number of pairs.
     """
 
-    pairs: tuple[Pair, ...]
+    pairs: Pairs  # a tuple of pairs once the term is made
     positions: ClassVar[bool] = True  # whether features must have positions, (N, ..., C)
 
     @property
     def layer_pairs(self) -> tuple[Pair, ...]:
-        return self.pairs
+        return cast(tuple[Pair, ...], self.pairs)
 
     @abc.abstractmethod
     def compare(self, student: Any, teacher: Any) -> tf.Tensor:
@@ -164,7 +164,7 @@ class PairTerm(Term):
 
     def check(self, student: View, teacher: View) -> None:
         for (name, other), ours, theirs in zip(
-            self.pairs, student.features, teacher.features, strict=True
+            self.layer_pairs, student.features, teacher.features, strict=True
         ):
             ours, theirs = tuple(ours.shape), tuple(theirs.shape)
             where = f"{student.name}.{name} {_shown(ours)} and {teacher.name}.{other}"

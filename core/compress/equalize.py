@@ -18,11 +18,12 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from core.compress.folding import scale_outputs
 from core.compress.graph import Call, Graph, graph_of
 from core.compress.integer import float_form, round_biases
 from core.compress.operators import MOVING
 from core.compress.quantize import quantize_aware
-from core.compress.quantized_layers import QuantizedKernel
+from core.compress.quantized_kernel import QuantizedKernel
 from core.compress.rewriter import Rewriter
 from core.layers.instance_norm import InstanceNormalization
 
@@ -31,9 +32,9 @@ LARGEST_FACTOR = 1e4
 # What stands between two kernels must let a positive factor per channel through unchanged.
 POSITIVELY_HOMOGENEOUS = ("relu", "linear")
 KEEPS_CHANNELS = MOVING - {
-    "ExpandDims", "Flatten", "Flip", "GetItem", "Max", "Moveaxis", "Pad", "Permute", "Ravel",
-    "Repeat", "RepeatVector", "Reshape", "SpaceToDepth", "DepthToSpace", "Split", "Squeeze",
-    "Swapaxes", "Tile", "Transpose", "BroadcastTo",
+    "ExpandDims", "Flatten", "Flip", "GetItem", "Max", "Moveaxis", "NearestResize", "Pad",
+    "Permute", "Ravel", "Repeat", "RepeatVector", "Reshape", "Roll", "SpaceToDepth", "DepthToSpace",
+    "Split", "Squeeze", "Swapaxes", "Tile", "Transpose", "BroadcastTo",
 }  # fmt: skip
 KEEPS_CHANNELS |= {"AveragePooling2D", "GlobalAveragePooling2D", "BilinearUpsampling"}
 
@@ -150,9 +151,9 @@ def _even(first, norm, spread: np.ndarray) -> None:
     middle = np.exp(np.log(spread[live]).mean()) if live.any() else 1.0
     factor = np.where(live, middle / np.where(live, spread, 1.0), 1.0)
     factor = np.clip(factor, 1 / LARGEST_FACTOR, LARGEST_FACTOR)
-    _scale_out(first, factor.astype(np.float32))
+    scale_outputs(first, factor)
     if isinstance(norm, InstanceNormalization):
-        norm.epsilon = (norm.epsilon * factor**2).tolist()
+        norm.epsilon = np.asarray(norm.epsilon * factor**2).tolist()
 
 
 def _renewed(model):
@@ -207,20 +208,9 @@ def _rescale(first, second) -> None:
     live = (out > 0) & (into > 0)
     factor = np.where(live, np.sqrt(np.where(live, into, 1) / np.where(live, out, 1)), 1.0)
     factor = np.clip(factor, 1 / LARGEST_FACTOR, LARGEST_FACTOR).astype(np.float32)
-    _scale_out(first, factor)
+    scale_outputs(first, factor)
     axis = (..., slice(None), None)  # input channels stand last but one in every kernel
     second.kernel.assign(np.asarray(second.kernel) / factor[axis])
-
-
-def _scale_out(layer, factor: np.ndarray) -> None:
-    """Multiply the output channels of a kernel."""
-    kernel = np.asarray(layer.kernel)
-    if isinstance(layer, keras.layers.DepthwiseConv2D):
-        layer.kernel.assign(kernel * factor.reshape(kernel.shape[2:]))
-    else:
-        layer.kernel.assign(kernel * factor)
-    if layer.use_bias:
-        layer.bias.assign(layer.bias * factor)
 
 
 def _ranges_out(layer) -> np.ndarray:

@@ -72,15 +72,35 @@ def constant_operand(call) -> tuple[np.ndarray, np.ndarray]:
             "number or one number per channel has an integer form."
         )
     value = value.ravel()
+    one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
     if kind == "Add":
-        return np.float32(1), value
+        return one, value
     if kind == "Subtract":
-        return (np.float32(1), -value) if first else (np.float32(-1), value)
+        return (one, -value) if first else (-one, value)
     if kind == "Multiply":
-        return value, np.float32(0)
+        return value, zero
     if not first:
         raise UserError(f"{name} ({kind}): divides by a tensor, which has no integer form.")
-    return 1 / value, np.float32(0)
+    return one / value, zero
+
+
+def scale_outputs(layer, factor, shift=0.0) -> None:
+    """Multiply what a built layer with a kernel gives, and add to it if it has a bias; in place.
+
+    Args:
+        layer: A convolution of any kind or Dense, without activation.
+        factor, shift: Numbers, or one per output channel.
+    """
+    kernel = keras.ops.convert_to_numpy(layer.kernel)
+    factor = by_channel = np.asarray(factor)
+    if isinstance(layer, keras.layers.DepthwiseConv2D) and factor.ndim:
+        by_channel = factor.reshape(kernel.shape[2:])
+    elif isinstance(layer, keras.layers.Conv2DTranspose) and factor.ndim:
+        by_channel = factor[:, None]
+    layer.kernel.assign((kernel * by_channel).astype(np.float32))
+    if layer.use_bias:
+        bias = keras.ops.convert_to_numpy(layer.bias) * factor + shift
+        layer.bias.assign(bias.astype(np.float32))
 
 
 def positive_factors(model):
@@ -97,14 +117,13 @@ def positive_factors(model):
         if type(layer).__name__ not in ("Conv2D", "GroupedConv2D", "Conv1D", "Dense"):
             continue
         norm = None if user is None else user.operation
-        folds = isinstance(norm, keras.layers.BatchNormalization) and norm.scale
+        if not isinstance(norm, keras.layers.BatchNormalization) or not norm.scale:
+            continue
         linear = keras.activations.serialize(layer.activation) == "linear"
-        if not (folds and linear) or graph.uses[id(layer)] != 1 or graph.uses[id(norm)] != 1:
+        if not linear or graph.uses[id(layer)] != 1 or graph.uses[id(norm)] != 1:
             continue
         sign = np.where(keras.ops.convert_to_numpy(norm.gamma) < 0, -1.0, 1.0).astype(np.float32)
-        layer.kernel.assign(layer.kernel * sign)
-        if layer.use_bias:
-            layer.bias.assign(layer.bias * sign)
+        scale_outputs(layer, sign)
         norm.gamma.assign(norm.gamma * sign)
         norm.moving_mean.assign(norm.moving_mean * sign)
     return model

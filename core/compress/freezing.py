@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from core.compress.quantized_layers import QuantizedKernel
+from core.compress.quantized_kernel import QuantizedKernel
 from core.compress.quantizers import ActivationQuantizer
 
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from core.compress.graph import Call, graph_of
-from core.compress.quantized_layers import QuantizedKernel
+from core.compress.quantized_kernel import QuantizedKernel
 from core.compress.quantizers import ActivationQuantizer
 from core.compress.ranges import constraints_of, raise_floors
 from core.compress.rewriter import Rewriter

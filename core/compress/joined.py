@@ -43,7 +43,8 @@ def _with_sources(call: Call, makers: dict[int, Call], scheme: Scheme) -> list[i
             continue
         found.append(value)
         maker = makers.get(value)
-        moves = maker is not None and type(maker.operation).__name__ in MOVING
-        if moves and scheme.exception(maker.operation) is None:
+        if maker is None or type(maker.operation).__name__ not in MOVING:
+            continue
+        if scheme.exception(maker.operation) is None:
             pending += maker.inputs[:1]
     return found

@@ -90,3 +90,12 @@ def rescaled_twice(accumulators, ratio):
     # Rounded half up, as the doubling high product does; then half away from zero.
     high = tf.cast(tf.math.floordiv(product + half // 2, half), tf.float64)
     return tf.cast(tf.sign(high) * tf.floor(tf.abs(high) / right + 0.5), tf.float32)
+
+
+def softmax(codes, steps, target):
+    """Return the codes TFLite's own kernel gives: a table of exponentials, float32, ties up."""
+    below = tf.reduce_max(codes, axis=-1, keepdims=True) - codes
+    exponents = tf.cast(-steps[0] * below, tf.float64)
+    powers = tf.cast(tf.exp(exponents), tf.float32)  # as exactly as the table's expf
+    total = tf.cumsum(powers, axis=-1)[..., -1:]  # one after the other, as the kernel adds
+    return tf.floor(powers * (1.0 / (total * target)) + 0.5)

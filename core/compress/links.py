@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
 from core.compress.operators import FUSED_ACTIVATIONS, JOINING, MOVING
-from core.compress.quantizers import ActivationQuantizer, is_exporting
+from core.compress.tracing import is_exporting
 from core.layers.clip import Clip
+
+LayerBase: Any = object  # to a type checker, a mix-in has what the Keras layer beside it has
+
+
+class Range(LayerBase):
+    """Mixed into a Keras layer that rounds a tensor: tells the layer which made it of its range.
+
+    Attributes:
+        active: Whether it rounds at present.
+        bits: Code width.
+    """
+
+    active: bool
+    bits: int
+
+    def __call__(self, inputs, *args, **kwargs):
+        if isinstance(inputs, keras.KerasTensor):
+            producer = producer_of(inputs)
+            if producer is not None and producer.ends is not None:
+                producer.ends.target = self
+        return super().__call__(inputs, *args, **kwargs)
 
 
 @dataclass
@@ -18,21 +40,21 @@ class Ends:
     A plain object on purpose: Keras would otherwise count the quantizers as parts of the layer.
     """
 
-    sources: list[ActivationQuantizer | None]
-    target: ActivationQuantizer | None = None
+    sources: list[Range | None]
+    target: Range | None = None
 
     def known(self) -> bool:
         """Return whether all ranges are known, in use and of eight bits."""
         return all(q is not None and q.active and q.bits == 8 for q in (*self.sources, self.target))
 
 
-class Linked:
+class Linked(LayerBase):
     """Mixed into a Keras layer: finds out, as a model is built, which ranges stand around it.
 
     A layer called more than once has no ranges of its own; `ends` is then None.
     """
 
-    ends: Ends | None = None
+    ends: Any = None  # `Ends` where they are known
     _called = False
 
     def __call__(self, *args, **kwargs):
@@ -47,11 +69,11 @@ class Linked:
         return not training and not is_exporting() and self.ends is not None and self.ends.known()
 
 
-def range_of(tensor) -> ActivationQuantizer | None:
+def range_of(tensor) -> Range | None:
     """Return the range a symbolic tensor has its codes in, or None for a tensor without."""
     while True:
         operation, number = tensor._keras_history[:2]
-        if isinstance(operation, ActivationQuantizer):
+        if isinstance(operation, Range):
             return operation
         inputs = operation._inbound_nodes[number].input_tensors
         if type(operation).__name__ not in MOVING | JOINING or not inputs:

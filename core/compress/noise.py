@@ -53,7 +53,8 @@ def layer_noise(
             f"{quantized_model.name}: holds no quantizers, so no layer rounds; quantize it first."
         )
     measure = _noise_function(quantized_model)
-    names, total, count = None, 0.0, 0
+    names: list[str] = []
+    total, count = np.zeros(()), 0
     for sample in samples:
         if limit is not None and count >= limit:
             break
@@ -63,7 +64,7 @@ def layer_noise(
         total, count = total + np.asarray(sums, np.float64), count + 1
     if not count:
         raise UserError("The noise of layers needs at least one sample; pass --data.")
-    gathered: dict[str, np.ndarray] = {}
+    gathered: dict[str, Any] = {}
     for name, row in zip(names, total, strict=True):
         name = _original(name)
         gathered[name] = gathered.get(name, 0.0) + row

@@ -17,8 +17,8 @@ MOVING = {
     "AlphaDropout", "BroadcastTo", "Cropping1D", "Cropping2D", "DepthToSpace", "Dropout",
     "ExpandDims", "Flatten", "Flip", "GaussianDropout", "GaussianNoise", "GetItem",
     "GlobalMaxPooling1D", "GlobalMaxPooling2D", "Identity", "Max", "MaxPooling1D",
-    "MaxPooling2D", "Moveaxis", "Pad", "Permute", "Ravel", "Repeat", "RepeatVector", "Reshape",
-    "SpaceToDepth", "SpatialDropout1D", "SpatialDropout2D", "Split", "Squeeze", "StopGradient",
+    "MaxPooling2D", "Moveaxis", "NearestResize", "NearestUpsampling", "Pad", "Permute", "Ravel", "Repeat",
+    "RepeatVector", "Reshape", "Roll", "SpaceToDepth", "SpatialDropout1D", "SpatialDropout2D", "Split", "Squeeze", "StopGradient",
     "Swapaxes", "Tile", "Transpose", "UpSampling1D", "ZeroPadding1D", "ZeroPadding2D",
 }  # fmt: skip
 # Operators that average neighbours: the same scale on both sides, but their results are rounded.
@@ -35,8 +35,8 @@ COMPUTING = {
     "Abs", "Absolute", "Activation", "AddEpsilon", "ChannelMean", "Clip", "ELU", "Elu", "Exp",
     "Gelu",
     "GlobalAveragePooling1D", "GlobalAveragePooling2D", "HardSilu", "InverseRoot", "LeakyReLU",
-    "LeakyRelu", "MatMul", "Matmul", "Mean", "PReLU", "ReLU", "Relu", "Relu6", "Rsqrt",
-    "Sigmoid", "Softmax", "SquareRoot", "Sum", "Tanh",
+    "LeakyRelu", "MaskSum", "MatMul", "Matmul", "Mean", "PReLU", "ReLU", "Relu", "Relu6", "Rsqrt",
+    "Sigmoid", "Softmax", "SquareRoot", "Sum", "Table", "Tanh",
 }  # fmt: skip
 ACTIVATIONS = (
     "linear", "relu", "relu6", "sigmoid", "softmax", "tanh", "gelu", "hard_silu", "leaky_relu",

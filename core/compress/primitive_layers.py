@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 
 
@@ -45,3 +47,33 @@ class ChannelMean(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], 1)
+
+
+@keras.saving.register_keras_serializable("gossamer")
+class Table(keras.layers.Layer):
+    """A constant beside a tensor, whatever that tensor holds; it broadcasts over the batch.
+
+    Args:
+        shape: Of the constant, without the batch axis.
+    """
+
+    def __init__(self, shape: Sequence[int], **kwargs):
+        super().__init__(**kwargs)
+        self.shape = tuple(shape)
+
+    def build(self, input_shape):
+        self.value = self.add_weight(name="value", shape=self.shape, initializer="zeros")
+
+    def call(self, inputs):
+        return keras.ops.cast(self.value, inputs.dtype)[None]
+
+    def compute_output_shape(self, input_shape):
+        return (None, *self.shape)
+
+    def get_config(self):
+        return {**super().get_config(), "shape": self.shape}
+
+
+@keras.saving.register_keras_serializable("gossamer")
+class MaskSum(keras.layers.Add):
+    """The sum of attention scores and a mask, whose integer form has a range of its own kind."""

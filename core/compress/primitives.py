@@ -8,23 +8,33 @@ every rounding of the file.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 
 import keras
 import numpy as np
 
-from core.compress.folding import activation_of, affine_of, constant_operand
+from core.compress.folding import activation_of, affine_of, constant_operand, scale_outputs
 from core.compress.graph import Call, graph_of
+from core.compress.operators import WEIGHTED
+from core.compress.primitive_attention import (
+    attention,
+    channel_split,
+    shift_mask,
+    split_dense,
+    table_sum,
+)
 from core.compress.primitive_layers import AddEpsilon, ChannelMean, InverseRoot
-from core.compress.rewriter import Rewriter
+from core.compress.primitive_rewriter import PrimitiveRewriter
 from core.compress.scheme import Scheme
-from core.compress.simulated_operators import MatMul
 from core.errors import UserError
 from core.layers.instance_norm import InstanceNormalization
+from core.layers.patches import LearnedPositions
+from core.layers.window_attention import RelativePositionBias, ShiftMask
 
 CONVOLUTIONS_1D = (keras.layers.Conv1D, keras.layers.DepthwiseConv1D)
+# Activations that are several operators, also by the names of their operations.
+COMPOSED = {"HardSigmoid": keras.activations.hard_sigmoid, "Silu": keras.activations.silu}
 SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
 
 
@@ -41,7 +51,7 @@ def primitive_form(model, scheme: Scheme | None = None) -> keras.Model:
     return _Primitives(graph_of(model), scheme or Scheme()).rewrite()
 
 
-class _Primitives(Rewriter):
+class _Primitives(PrimitiveRewriter):
     def __init__(self, graph, scheme: Scheme):
         super().__init__(graph)
         self.scheme = scheme
@@ -55,74 +65,12 @@ class _Primitives(Rewriter):
             if isinstance(operation, kind):
                 rule(self, call)
                 return
-        rule = OPERATIONS.get(type(operation).__name__)
-        if rule is not None:
-            rule(self, call)
-        elif getattr(operation, "activation", None) is keras.activations.silu:
-            self.fused_silu(call)
+        if type(operation).__name__ in OPERATIONS:
+            OPERATIONS[type(operation).__name__](self, call)
+        elif getattr(operation, "activation", None) in COMPOSED.values():
+            self.composed(call)
         else:
             self.copy(call)
-
-    # --- pieces ---------------------------------------------------------------------------------
-
-    def input(self, call: Call):
-        return self.tensors[call.inputs[0]]
-
-    def set(self, call: Call, tensor) -> None:
-        self.tensors[call.outputs[0]] = tensor
-
-    def affine(self, x, factor, shift, name: str):
-        """Return x·factor + shift per channel, as a 1×1 depthwise convolution.
-
-        Its integer form has a scale per channel and a 32-bit shift, where a product and a sum
-        would each round to 8 bits.
-        """
-        channels = x.shape[-1]
-        layer = keras.layers.DepthwiseConv2D(1, name=self.name(name))
-        layer.build((None, None, None, channels))
-        layer.kernel.assign(np.broadcast_to(factor, (1, 1, channels))[..., None])
-        layer.bias.assign(np.broadcast_to(shift, (channels,)))
-        return self.in_four(x, layer)
-
-    def in_four(self, x, layer, then=lambda y: y):
-        """Apply a 2-D layer, and what belongs to it, to any rank: (N, 1, rest, C) and back."""
-        shape = tuple(x.shape)
-        if len(shape) == 4:
-            return then(layer(x))
-        rest = -1 if None in shape[1:-1] else math.prod(shape[1:-1])
-        y = then(layer(self.reshape(x, (1, rest, shape[-1]))))
-        target = tuple(-1 if side is None else side for side in shape[1:-1])
-        return self.reshape(y, (*target, y.shape[-1]))
-
-    def reshape(self, x, shape: tuple):
-        return keras.layers.Reshape(shape, name=self.name("as_image"))(x)
-
-    def dense(self, x, kernel, bias, name: str):
-        """Return x·kernel + bias: a Dense for (N, C), else a 1×1 convolution (per channel)."""
-        units = kernel.shape[-1]
-        if len(x.shape) == 2:
-            layer = keras.layers.Dense(units, use_bias=bias is not None, name=self.name(name))
-            layer.build(x.shape)
-            layer.kernel.assign(kernel)
-        else:
-            layer = keras.layers.Conv2D(units, 1, use_bias=bias is not None, name=self.name(name))
-            layer.build((None, None, None, x.shape[-1]))
-            layer.kernel.assign(kernel[None, None])
-        if bias is not None:
-            layer.bias.assign(bias)
-        return layer(x) if len(x.shape) == 2 else self.in_four(x, layer)
-
-    def activation(self, x, function, name: str):
-        """Apply an activation as primitive operators."""
-        if function is keras.activations.linear:
-            return x
-        if function is keras.activations.silu:
-            return self.silu(x, name)
-        return keras.layers.Activation(function, name=self.name(name))(x)
-
-    def silu(self, x, name: str):
-        gate = keras.layers.Activation("sigmoid", name=self.name(f"{name}.sigmoid"))(x)
-        return keras.layers.Multiply(name=self.name(name))([x, gate])
 
     # --- rules: layers --------------------------------------------------------------------------
 
@@ -168,13 +116,6 @@ class _Primitives(Rewriter):
         x = self.activation(x, function, f"{layer.name}.activation")
         length = x.shape[2]
         self.tensors[end] = self.reshape(x, (-1 if length is None else length, x.shape[3]))
-
-    def norm_in_four(self, norm):
-        config = {**norm.get_config(), "name": self.name(norm.name), "axis": -1}
-        twin = keras.layers.BatchNormalization.from_config(config)
-        twin.build((None, None, None, norm.moving_mean.shape[0]))
-        twin.set_weights(norm.get_weights())
-        return twin
 
     def separable(self, call: Call) -> None:
         """A separable convolution is a depthwise and a pointwise one."""
@@ -269,55 +210,6 @@ class _Primitives(Rewriter):
         y = self.projected(x, kernel, layer.bias, shared, layer.name)
         self.set(call, self.activation(y, layer.activation, f"{layer.name}.activation"))
 
-    def projected(self, x, kernel, bias, contracted: int, name: str):
-        """Contract the last axes of x with the first of a kernel."""
-        before = x.shape[1 : len(x.shape) - contracted]
-        target = tuple(-1 if side is None else side for side in before)
-        width = math.prod(kernel.shape[:contracted])
-        outputs = kernel.shape[contracted:]
-        if contracted > 1:
-            x = self.reshape(x, (*target, width))
-        bias = None if bias is None else np.broadcast_to(np.asarray(bias), outputs).ravel()
-        y = self.dense(x, kernel.reshape(width, -1), bias, name)
-        return y if len(outputs) == 1 else self.reshape(y, (*target, *outputs))
-
-    def attention(self, call: Call) -> None:
-        """Multi-head attention: projections, scores, softmax, sum, projection."""
-        layer = call.operation
-        tensors = [self.tensors[value] for value in call.inputs]
-        kwargs = {k: v for k, v in call.node.arguments.kwargs.items() if v is not None}
-        masked = [k for k in kwargs if "mask" in k and kwargs[k] is not False]
-        several = len(call.outputs) != 1 or len(layer._attention_axes) != 1
-        if masked or several:
-            raise UserError(
-                f"{layer.name} (MultiHeadAttention): masks, several attention axes and returned "
-                "scores have no integer form; leave it in float "
-                f"(exceptions={{'{layer.name}': 'float'}})."
-            )
-        query, value, key = (tensors * 3)[:3] if len(tensors) == 1 else (*tensors, tensors[-1])[:3]
-        name = layer.name
-        scale = 1.0 / math.sqrt(layer.key_dim)
-
-        def heads(x, dense, part, factor=1.0):
-            bias = None if dense.bias is None else np.asarray(dense.bias) * factor
-            kernel = np.asarray(dense.kernel) * np.float32(factor)
-            y = self.projected(x, kernel, bias, 1, f"{name}.{part}")
-            return keras.layers.Permute((2, 1, 3), name=self.name(f"{name}.{part}.heads"))(y)
-
-        q = heads(query, layer._query_dense, "query", scale)
-        k, v = heads(key, layer._key_dense, "key"), heads(value, layer._value_dense, "value")
-        k = keras.layers.Permute((1, 3, 2), name=self.name(f"{name}.key.transposed"))(k)
-        scores = MatMul(name=self.name(f"{name}.scores"))([q, k])
-        weights = keras.layers.Activation("softmax", name=self.name(f"{name}.softmax"))(scores)
-        if layer.dropout:
-            weights = keras.layers.Dropout(layer.dropout, name=self.name(f"{name}.dropout"))(
-                weights
-            )
-        y = MatMul(name=self.name(f"{name}.sum"))([weights, v])
-        y = keras.layers.Permute((2, 1, 3), name=self.name(f"{name}.joined"))(y)
-        dense = layer._output_dense
-        self.set(call, self.projected(y, np.asarray(dense.kernel), dense.bias, 2, name))
-
     def dense_of_any_rank(self, call: Call) -> None:
         """A Dense on more than (N, C), or before a norm, is a 1×1 convolution.
 
@@ -325,6 +217,10 @@ class _Primitives(Rewriter):
         """
         layer, x = call.operation, self.input(call)
         linear = layer.activation is keras.activations.linear
+        split = channel_split(self, call) if linear else None
+        if split is not None:
+            split_dense(self, call, split)
+            return
         norm = self.follower(call.outputs[0], keras.layers.BatchNormalization) if linear else None
         if norm is not None:
             last, rectify = norm, lambda y: y
@@ -340,8 +236,8 @@ class _Primitives(Rewriter):
             self.tensors[last.outputs[0]] = x
             return
         if len(x.shape) == 2:
-            if layer.activation is keras.activations.silu:
-                self.fused_silu(call)
+            if layer.activation in COMPOSED.values():
+                self.composed(call)
             else:
                 self.copy(call)
             return
@@ -366,13 +262,19 @@ class _Primitives(Rewriter):
 
     # --- rules: operations ----------------------------------------------------------------------
 
-    def fused_silu(self, call: Call) -> None:
-        """A layer with a SiLU of its own, and SiLU by itself."""
+    def composed(self, call: Call) -> None:
+        """An activation of several operators, by itself or a layer's own."""
         operation = call.operation
+        function = COMPOSED.get(type(operation).__name__) or operation.activation
         if isinstance(operation, keras.layers.Activation) or not isinstance(
             operation, keras.layers.Layer
         ):
-            self.set(call, self.silu(self.input(call), operation.name))
+            x, kernel = self.input(call), self._kernel_before(call)
+            if function is keras.activations.hard_sigmoid and kernel is not None:
+                scale_outputs(kernel, 1 / 6, 1 / 2)  # relu6(x + 3) / 6
+                self.set(call, self.unit_range(x, operation.name))
+            else:
+                self.set(call, self.activation(x, function, operation.name))
             return
 
         def make():
@@ -383,7 +285,24 @@ class _Primitives(Rewriter):
             return twin
 
         x = self.once(operation, make)(self.input(call))
-        self.set(call, self.silu(x, f"{operation.name}.silu"))
+        self.set(call, self.activation(x, function, f"{operation.name}.{function.__name__}"))
+
+    def _kernel_before(self, call: Call):
+        """Return the new kernel with bias that an operation alone reads, or None."""
+        value = call.inputs[0]
+        maker = next((made for made in self.graph.calls if value in made.outputs), None)
+        if maker is None or self.graph.sole_user(value) is not call:
+            return None
+        layer = maker.operation
+        if type(layer).__name__ == "Split":  # of a kernel, maybe: each part is one of its own now
+            layer = self.tensors[value]._keras_history.operation
+            return layer if isinstance(layer, WEIGHTED) and layer.use_bias else None
+        if not isinstance(layer, WEIGHTED) or self.scheme.exception(layer) is not None:
+            return None
+        linear = layer.activation is keras.activations.linear
+        if not (linear and layer.use_bias) or self.graph.uses[id(layer)] > 1:
+            return None
+        return self.twin(layer)
 
     def with_constant(self, call: Call) -> None:
         """x + c, x - c, c - x, x·c, x / c: a factor and a shift per channel."""
@@ -391,7 +310,12 @@ class _Primitives(Rewriter):
             self.copy(call)
             return
         factor, shift = constant_operand(call)
-        self.set(call, self.affine(self.input(call), factor, shift, call.operation.name))
+        kernel = self._kernel_before(call)
+        if kernel is not None and factor.size == 1 and not shift.any():
+            scale_outputs(kernel, factor)
+            self.set(call, self.input(call))
+        else:
+            self.set(call, self.affine(self.input(call), factor, shift, call.operation.name))
 
     def square(self, call: Call) -> None:
         x = self.input(call)
@@ -415,7 +339,9 @@ RULES = (
         _Primitives.layer_norm,
     ),
     (InstanceNormalization, _Primitives.instance_norm),
-    (keras.layers.MultiHeadAttention, _Primitives.attention),
+    (keras.layers.MultiHeadAttention, attention),
+    ((LearnedPositions, RelativePositionBias), table_sum),
+    (ShiftMask, shift_mask),
     (keras.layers.EinsumDense, _Primitives.einsum_dense),
     (keras.layers.Dense, _Primitives.dense_of_any_rank),
     ((keras.layers.Rescaling, keras.layers.Normalization), _Primitives.preprocessing),
@@ -425,7 +351,8 @@ OPERATIONS = {
     "Divide": _Primitives.with_constant,
     "Multiply": _Primitives.with_constant,
     "Negative": _Primitives.negative,
-    "Silu": _Primitives.fused_silu,
+    "HardSigmoid": _Primitives.composed,
+    "Silu": _Primitives.composed,
     "Square": _Primitives.square,
     "Subtract": _Primitives.with_constant,
     "TrueDivide": _Primitives.with_constant,

@@ -286,7 +286,7 @@ def prunable_kernels(model, policy: str = "all") -> list[tuple]:
         raise ValueError(f"`policy` must be one of {POLICIES}. Received: policy={policy}")
     if not model.built:
         raise UserError(f"{model.name}: has no weights yet; build it or call it once first.")
-    found = {}
+    found: dict[int, tuple] = {}
     for layer in model._flatten_layers(include_self=False):
         attribute = next((a for kind, a in KERNELS.items() if isinstance(layer, kind)), None)
         if attribute is not None and (policy == "all" or _is_pointwise(layer)):

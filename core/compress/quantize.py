@@ -28,9 +28,7 @@ from core.compress.operators import (
     WEIGHTED,
 )
 from core.compress.primitives import primitive_form
-from core.compress.quantized_layers import (
-    QuantizedKernel,
-)
+from core.compress.quantized_kernel import QuantizedKernel
 from core.compress.quantizers import FIXED_RANGES, ActivationQuantizer
 from core.compress.rewriter import Rewriter
 from core.compress.scheme import Scheme
@@ -181,8 +179,9 @@ class _Quantizing(Rewriter):
         if isinstance(layer, keras.layers.Dense | keras.layers.Conv2DTranspose):
             return False
         norm = None if follower is None else follower.operation
-        scaled = isinstance(norm, keras.layers.BatchNormalization) and norm.scale
-        return not scaled or float(np.min(norm.gamma)) >= 0
+        if not isinstance(norm, keras.layers.BatchNormalization) or not norm.scale:
+            return True
+        return float(np.min(norm.gamma)) >= 0
 
     def _emit_lone_norm(self, call: Call) -> None:
         """A normalisation with nothing to fold into becomes a 1×1 depthwise convolution."""
@@ -317,7 +316,7 @@ class _Quantizing(Rewriter):
         self.tensors[value], self.codes[value] = quantizer(tensor, ties=ties), quantizer
 
     def _quantizer(self, name: str, function: str | None = None, limits=None):
-        scheme, fixed = self.scheme, limits or FIXED_RANGES.get(function)
+        scheme, fixed = self.scheme, limits or FIXED_RANGES.get(function or "")
         return ActivationQuantizer(
             scheme.activation_bits,
             fixed if scheme.activation_bits == 8 else None,

@@ -13,6 +13,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from core.compress.links import Range
+from core.compress.tracing import is_exporting
+
 # The kernels of these functions have their output scale fixed by the TFLite specification.
 FIXED_RANGES = {
     "sigmoid": (0.0, 255.0 / 256.0),
@@ -26,11 +29,10 @@ TIE = 1e-3  # of a step, far above the noise of float32 and far below a step
 # have farther to go than any weight.
 LEARNING_SPEED = 3.0
 SMALLEST_STEP = 1e-12  # of a range that calibration left empty
-_EXPORTING: list[bool] = []
 
 
 @keras.saving.register_keras_serializable("gossamer")
-class ActivationQuantizer(keras.layers.Layer):
+class ActivationQuantizer(Range, keras.layers.Layer):
     """Round a tensor to the codes of its range; while training, the range follows the tensor.
 
     Args:
@@ -84,8 +86,9 @@ class ActivationQuantizer(keras.layers.Layer):
 
     @property
     def scale(self) -> float:
-        """Distance of neighbouring codes."""
-        return float(self.maximum - self.minimum) / (2**self.bits - (2 if self.symmetric else 1))
+        """Distance of neighbouring codes, the float32 number a file has for it."""
+        width = float(self.maximum) - float(self.minimum)
+        return float(np.float32(width / (2**self.bits - (2 if self.symmetric else 1))))
 
     def set_range(self, minimum: float, maximum: float) -> None:
         """Set the range, widened to hold zero (zero padding must be exact)."""
@@ -109,15 +112,6 @@ class ActivationQuantizer(keras.layers.Layer):
     def freeze(self) -> None:
         """Keep the range as it is through further training."""
         self.frozen.assign(1.0)
-
-    def __call__(self, inputs, *args, **kwargs):
-        if isinstance(inputs, keras.KerasTensor):
-            from core.compress.links import producer_of  # knows quantizers
-
-            producer = producer_of(inputs)
-            if producer is not None and producer.ends is not None:
-                producer.ends.target = self
-        return super().__call__(inputs, *args, **kwargs)
 
     def call(self, inputs, training=None, ties=None, only_simulated=False):
         """Round to the nearest code.
@@ -230,21 +224,6 @@ def percentile_range(values: np.ndarray, percentile: float) -> tuple[float, floa
     last = len(ordered) - 1
     share = percentile / 100.0
     return float(ordered[round(last * (1.0 - share))]), float(ordered[round(last * share)])
-
-
-@contextlib.contextmanager
-def exporting() -> Iterator[None]:
-    """Leave out of graphs traced within the block what only simulates a file's kernels."""
-    _EXPORTING.append(True)
-    try:
-        yield
-    finally:
-        _EXPORTING.pop()
-
-
-def is_exporting() -> bool:
-    """Return whether a graph is traced that a file is made from."""
-    return bool(_EXPORTING)
 
 
 @contextlib.contextmanager

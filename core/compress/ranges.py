@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from core.compress.graph import graph_of
 from core.compress.kernel_arithmetic import NARROWEST
 from core.compress.links import range_of
-from core.compress.quantized_layers import QuantizedKernel
+from core.compress.quantized_kernel import QuantizedKernel
 from core.compress.quantizers import ActivationQuantizer, percentile_range, rounding_off
 from core.compress.range_search import SEARCHING, narrow
 from core.errors import UserError
@@ -30,6 +31,7 @@ LIMITS = {
 PAIRS = {
     "Add": "add", "Subtract": "add", "Multiply": "multiply",
     "QuantizedAdd": "add", "QuantizedSubtract": "add", "QuantizedMultiply": "multiply",
+    "QuantizedMaskSum": "add",
 }  # fmt: skip
 
 
@@ -48,7 +50,7 @@ class Constraint:
     kind: str
     inputs: list[ActivationQuantizer]
     output: ActivationQuantizer
-    layer: keras.layers.Layer | None = None
+    layer: Any = None
 
     def ratios(self) -> np.ndarray:
         """Return the ratios as they are."""

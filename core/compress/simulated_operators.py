@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
 import keras
 import tensorflow as tf
 
+from core.compress.folding import activation_of
 from core.compress.kernel_arithmetic import (
     added,
     codes_of,
     converted,
     multiplied,
     rescaled_twice,
+    softmax,
     step_of,
 )
 from core.compress.links import Linked
-from core.compress.quantizers import is_exporting
+from core.compress.tracing import is_exporting
 from core.layers.clip import Clip
+
+SILENT = math.log(512.0)  # below the largest score, a probability is less than half a code
 
 
 class SimulatedOperator(Linked, keras.layers.Layer):
@@ -50,6 +55,22 @@ class QuantizedAdd(SimulatedOperator):
 
     exact = staticmethod(tf.add)
     rounded = staticmethod(added)
+
+
+@keras.saving.register_keras_serializable("gossamer")
+class QuantizedMaskSum(QuantizedAdd):
+    """a + b, of attention scores and a mask whose large negative numbers silence some of them.
+
+    A range as wide as the mask would leave the scores a few codes. So the sums reach only so far
+    below the least score that eight bits take their exponentials for zero; a file's range cuts
+    off there by itself.
+    """
+
+    @staticmethod
+    def exact(left, right):
+        if is_exporting():
+            return left + right
+        return tf.maximum(left + right, tf.stop_gradient(tf.reduce_min(left)) - SILENT)
 
 
 @keras.saving.register_keras_serializable("gossamer")
@@ -87,6 +108,17 @@ class MatMul(SimulatedOperator):
     def rounded(left, right, steps, target):
         steps = [tf.cast(step, tf.float64) for step in (*steps, target)]
         return rescaled_twice(tf.matmul(left, right), steps[0] * steps[1] / steps[2])
+
+
+@keras.saving.register_keras_serializable("gossamer")
+class QuantizedSoftmax(SimulatedOperator):
+    """exp(x) / Σ exp(x) over the last axis."""
+
+    def plain(self):
+        return keras.layers.Activation("softmax", name=self.name)
+
+    exact = staticmethod(tf.nn.softmax)
+    rounded = staticmethod(softmax)
 
 
 @keras.saving.register_keras_serializable("gossamer")
@@ -146,8 +178,13 @@ def simulated_twin(operation, rank: int) -> Callable | None:
     kind = type(operation).__name__
     if kind == "Matmul" and rank > 2:  # of two matrices it becomes a FULLY_CONNECTED
         return MatMul
+    if kind == "MaskSum":
+        return QuantizedMaskSum
     if kind in ("LeakyReLU", "LeakyRelu"):
         return partial(QuantizedLeakyReLU, float(operation.negative_slope))
-    if kind == "Activation" and keras.activations.serialize(operation.activation) == "leaky_relu":
+    function = activation_of(operation)
+    if function == "leaky_relu":
         return partial(QuantizedLeakyReLU, 0.2)  # Keras's default
+    if function == "softmax" and getattr(operation, "axis", -1) in (-1, rank - 1):
+        return QuantizedSoftmax
     return None

@@ -14,9 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from core.errors import UserError, near_miss
+from core.errors import UserError, no_such
 
-METHODS = ("adapt", "prune", "cluster", "quantize")
 # Quantization settles towards the end of its training; shares of the epochs.
 FREEZE_NORMS, FREEZE_RANGES = 0.6, 0.8
 
@@ -362,7 +361,7 @@ class KeepZeros(keras.callbacks.Callback):
         super().__init__()
         from core.compress.clustering import ClusteredKernel
         from core.compress.pruning import prunable_kernels, zeros_kept
-        from core.compress.quantized_layers import QuantizedKernel
+        from core.compress.quantized_kernel import QuantizedKernel
 
         masks = [
             (variable, zeros_kept(variable))
@@ -390,7 +389,7 @@ def stage_of(compress: Mapping[str, Any]) -> Stage:
     """
     method = compress.get("method")
     if method not in STAGES:
-        raise UserError(f"No such method of compression: '{method}'.{near_miss(method, STAGES)}")
+        raise no_such("method of compression", method, STAGES)
     return STAGES[method](compress.get("choices") or {}, compress.get("after") or ())
 
 
@@ -415,7 +414,7 @@ def _check_choices(method: str, choices: Mapping[str, Any], known: Mapping[str, 
     """Raise a `UserError` for an unknown choice, or one of another kind than its default."""
     for name, value in choices.items():
         if name not in known:
-            raise UserError(f"{method}: no such choice: '{name}'.{near_miss(name, known)}")
+            raise no_such("key", name, known, where=method)
         for kind, allowed, words in _KINDS:
             if isinstance(known[name], kind):
                 fits = isinstance(value, allowed) and isinstance(value, bool) == (kind is bool)

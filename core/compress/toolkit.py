@@ -88,7 +88,7 @@ def clustering_centroids(
     import numpy as np
     import tensorflow as tf
 
-    kinds = module("clustering.keras.clustering_centroids")
+    kinds: Any = module("clustering.keras.clustering_centroids")
 
     class SeededRandom(kinds.RandomCentroidsInitialisation):
         def _calculate_centroids_for_interval(self, weight_interval, count):

@@ -9,8 +9,10 @@ from core.layers import (
     conv_lora,
     convolution,
     instance_norm,
+    patches,
     pixel_shuffle,
     resize,
+    window_attention,
 )
 
 __all__ = [
@@ -19,6 +21,8 @@ __all__ = [
     "conv_lora",
     "convolution",
     "instance_norm",
+    "patches",
     "pixel_shuffle",
     "resize",
+    "window_attention",
 ]

@@ -87,7 +87,7 @@ class Conv3XC(keras.layers.Layer):
 
     def torch_weights(self) -> dict:
         """Return the branches by the official module paths, without the stale `eval_conv`."""
-        found = {}
+        found: dict[str, tuple] = {}
         for name in BRANCHES:
             found[f"{name}.weight"] = (self.kernels[name], (2, 3, 1, 0))
             found[f"{name}.bias"] = (self.biases[name], None)

@@ -94,7 +94,7 @@ class ConvLoRA(GroupedConv2D):
 
     def torch_weights(self) -> dict:
         """Return the names of loralib: lora_A and lora_B beside weight and bias."""
-        found = {"weight": (self._kernel, (2, 3, 1, 0))}
+        found: dict[str, tuple] = {"weight": (self._kernel, (2, 3, 1, 0))}
         if self.bias is not None:
             found["bias"] = (self.bias, None)
         return {**found, "lora_A": (self.lora_a, None), "lora_B": (self.lora_b, None)}

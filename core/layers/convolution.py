@@ -1,10 +1,12 @@
-"""Convolution with batch normalisation and activation, named as PyTorch's `nn.Sequential` names it.
+"""PyTorch's convolutions: its padding, its start, and the names its modules give.
 
 A published `nn.Sequential(conv, norm, act)` called `stem` has parameters `stem.0.*` and `stem.1.*`;
 the layers made here carry those names, so a checkpoint loads by name.
 """
 
 from __future__ import annotations
+
+import math
 
 import keras
 import numpy as np
@@ -58,13 +60,106 @@ class GroupedConv2D(keras.layers.Conv2D):
         return np.kron(np.eye(self.groups, dtype=np.float32), one_group)[None, None]
 
 
-def batch_norm(x, name: str):
-    """Apply BatchNorm2d with PyTorch's constants."""
-    return keras.layers.BatchNormalization(**BATCH_NORM, name=name)(x)
+def torch_uniform(fan_in: int) -> keras.initializers.Initializer:
+    """Return the start of PyTorch's convolutions and nn.Linear: uniform within 1 / sqrt(fan in)."""
+    bound = 1.0 / math.sqrt(fan_in)
+    return keras.initializers.RandomUniform(-bound, bound)
+
+
+def convolution(
+    x,
+    filters: int,
+    kernel: int | tuple[int, int],
+    name: str,
+    *,
+    strides: int = 1,
+    groups: int = 1,
+    use_bias: bool = True,
+    initializer=None,
+):
+    """Convolve as PyTorch's nn.Conv2d with padding kernel // 2: zeros on all sides alike.
+
+    Args:
+        x: Features (N, H, W, C).
+        filters: Output channels.
+        kernel: Side of the window, or (height, width), odd.
+        name: The published module's path.
+        strides: Of both axes.
+        groups: Groups of channels that do not mix.
+        use_bias: Whether there is a bias.
+        initializer: Of the kernel, the bias is then zero; None starts both as PyTorch does.
+    """
+    height, width = pair(kernel)
+    x, padding = _padded(x, (height, width), strides, name)
+    kind = GroupedConv2D if groups > 1 else keras.layers.Conv2D
+    return kind(
+        filters,
+        (height, width),
+        strides=strides,
+        padding=padding,
+        groups=groups,
+        use_bias=use_bias,
+        **_start("kernel", height * width * x.shape[-1] // groups, initializer),
+        name=name,
+    )(x)
+
+
+def depthwise(
+    x,
+    kernel: int | tuple[int, int],
+    name: str,
+    *,
+    strides: int = 1,
+    use_bias: bool = True,
+    initializer=None,
+):
+    """Convolve every channel by itself, otherwise as `convolution`."""
+    height, width = pair(kernel)
+    x, padding = _padded(x, (height, width), strides, name)
+    return keras.layers.DepthwiseConv2D(
+        (height, width),
+        strides=strides,
+        padding=padding,
+        use_bias=use_bias,
+        **_start("depthwise", height * width, initializer),
+        name=name,
+    )(x)
+
+
+def pair(kernel: int | tuple[int, int]) -> tuple[int, int]:
+    """Return (height, width) of a window given by its side or by both."""
+    return (kernel, kernel) if isinstance(kernel, int) else kernel
+
+
+def _padded(x, kernel: tuple[int, int], strides: int, name: str):
+    """Return a tensor and the Keras padding that together pad kernel // 2 on every side."""
+    if strides == 1:
+        return x, "same"
+    if kernel == (1, 1):
+        return x, "valid"
+    # "same" would put all of an even side's padding at its end.
+    sides = tuple((side // 2, side // 2) for side in kernel)
+    return keras.layers.ZeroPadding2D(sides, name=f"{name}.padding")(x), "valid"
+
+
+def _start(kind: str, fan_in: int, initializer) -> dict:
+    """Return the initialisers of a layer as its arguments; every layer needs ones of its own."""
+    if initializer is not None:
+        return {f"{kind}_initializer": initializer}
+    return {
+        f"{kind}_initializer": torch_uniform(fan_in),
+        "bias_initializer": torch_uniform(fan_in),
+    }
+
+
+def batch_norm(x, name: str, *, affine: bool = True):
+    """Apply BatchNorm2d with PyTorch's constants; without `affine` it has no factor and shift."""
+    options = {**BATCH_NORM, "center": affine, "scale": affine}
+    return keras.layers.BatchNormalization(**options, name=name)(x)
 
 
 def activate(x, kind: str | None, name: str):
-    """Apply "relu", "relu6" or no activation (None)."""
+    """Apply an activation by its Keras name ("relu", "relu6", ...), or none (None)."""
     if kind is None:
         return x
     return keras.layers.Activation(kind, name=name)(x)
@@ -73,37 +168,42 @@ def activate(x, kind: str | None, name: str):
 def conv_norm(
     x,
     filters: int,
-    kernel: int,
+    kernel: int | tuple[int, int],
     name: str,
     *,
     activation: str | None = None,
-    groups: int = 1,
+    first: int = 0,
     use_bias: bool = False,
-    initializer="glorot_uniform",
+    **options,
 ):
-    """Convolve (stride 1, same padding), normalise, activate: `name.0`, `name.1`, `name.2`."""
-    kind = GroupedConv2D if groups > 1 else keras.layers.Conv2D
-    x = kind(
-        filters,
-        kernel,
-        padding="same",
-        groups=groups,
-        use_bias=use_bias,
-        kernel_initializer=initializer,
-        name=f"{name}.0",
-    )(x)
-    return activate(batch_norm(x, f"{name}.1"), activation, f"{name}.2")
+    """Convolve, normalise, activate: `name.0`, `name.1`, `name.2`.
+
+    Args:
+        x, filters, kernel: As of `convolution`.
+        name: The published `nn.Sequential`'s path.
+        activation: By its Keras name, or None.
+        first: Number of the convolution in the `nn.Sequential`.
+        use_bias: Whether the convolution has a bias.
+        **options: Further ones of `convolution`.
+    """
+    x = convolution(x, filters, kernel, f"{name}.{first}", use_bias=use_bias, **options)
+    return activate(batch_norm(x, f"{name}.{first + 1}"), activation, f"{name}.{first + 2}")
 
 
 def depthwise_norm(
-    x, kernel: int, name: str, *, activation: str | None = None, initializer="glorot_uniform"
+    x,
+    kernel: int | tuple[int, int],
+    name: str,
+    *,
+    activation: str | None = None,
+    first: int = 0,
+    **options,
 ):
-    """Convolve every channel by itself, normalise, activate: `name.0`, `name.1`, `name.2`."""
-    x = keras.layers.DepthwiseConv2D(
-        kernel,
-        padding="same",
-        use_bias=False,
-        depthwise_initializer=initializer,
-        name=f"{name}.0",
-    )(x)
-    return activate(batch_norm(x, f"{name}.1"), activation, f"{name}.2")
+    """Convolve every channel by itself, normalise, activate; otherwise as `conv_norm`."""
+    x = depthwise(x, kernel, f"{name}.{first}", use_bias=False, **options)
+    return activate(batch_norm(x, f"{name}.{first + 1}"), activation, f"{name}.{first + 2}")
+
+
+def linear(x, units: int, name: str):
+    """Multiply (N, C) by a matrix and shift, started as PyTorch's nn.Linear."""
+    return keras.layers.Dense(units, **_start("kernel", x.shape[-1], None), name=name)(x)

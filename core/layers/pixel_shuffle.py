@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Iterator, Mapping
 
 import keras
 import numpy as np
@@ -78,3 +80,22 @@ def from_torch_order(array: np.ndarray, factor: int) -> np.ndarray:
     """
     shaped = array.reshape(-1, factor**2, *array.shape[1:])
     return np.ascontiguousarray(np.moveaxis(shaped, 0, 1)).reshape(array.shape)
+
+
+def state_from_torch_order(
+    state: Mapping[str, np.ndarray], pattern: str, *, channels: int = 3
+) -> dict[str, np.ndarray]:
+    """Return a published state dict with the arrays before a pixel shuffle put in our order.
+
+    Args:
+        state: Arrays by name.
+        pattern: Regular expression of those arrays' full names.
+        channels: C, what the shuffle leaves.
+    """
+    chosen = re.compile(pattern)
+    return {
+        name: from_torch_order(array, math.isqrt(array.shape[0] // channels))
+        if chosen.fullmatch(name)
+        else array
+        for name, array in state.items()
+    }

@@ -15,7 +15,7 @@ from core.compress.clusters import ClusterPlan
 from core.compress.integer import integer_form
 from core.compress.pruning import Pruner, PruningPlan, prunable_kernels
 from core.compress.quantize import quantize_aware
-from core.compress.quantized_layers import QuantizedKernel
+from core.compress.quantized_kernel import QuantizedKernel
 from core.compress.ranges import calibrate
 from core.engines import LiteRTEngine, signal_to_noise
 from core.export.constants import kernels

@@ -15,8 +15,8 @@ import quantization_twin
 from quantization_twin import BATCHES, CASES, batch
 
 from core.compress.quantize import quantize_aware
-from core.compress.quantizers import exporting
 from core.compress.scheme import Scheme
+from core.compress.tracing import exporting
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,11 @@ from keras import layers
 from core.compress.freezing import FreezeNorms, FreezeRanges
 from core.compress.integer import float_form, integer_form
 from core.compress.quantize import quantize_aware
-from core.compress.quantized_layers import QuantizedKernel
-from core.compress.quantizers import ActivationQuantizer, exporting
+from core.compress.quantized_kernel import QuantizedKernel
+from core.compress.quantizers import ActivationQuantizer
 from core.compress.ranges import calibrate
 from core.compress.scheme import Scheme
+from core.compress.tracing import exporting
 from core.engines import LiteRTEngine, output_error, signal_to_noise
 from core.errors import UserError
 from core.export.convert import to_tflite

@@ -7,7 +7,7 @@ from keras import layers
 
 from core.compress.clustering import ClusteredKernel
 from core.compress.quantize import is_quantized
-from core.compress.quantized_layers import QuantizedKernel
+from core.compress.quantized_kernel import QuantizedKernel
 from core.compress.quantizers import ActivationQuantizer
 from core.compress.stages import METHODS, STAGES, Cluster, Prune, Quantize, Stage, copied, stage_of
 from core.errors import UserError
@@ -51,8 +51,8 @@ def refused(method: str, choices: dict, *after: str) -> str:
             {},
             "No such method of compression: 'None'. Known: adapt, prune, cluster, quantize.",
         ),
-        ("prune", {"sparsty": 0.5}, "prune: no such choice: 'sparsty'. Did you mean 'sparsity'?"),
-        ("prune", {"final_sparsity": 0.5}, "no such choice: 'final_sparsity'"),
+        ("prune", {"sparsty": 0.5}, "prune: no such key: 'sparsty'. Did you mean 'sparsity'?"),
+        ("prune", {"final_sparsity": 0.5}, "no such key: 'final_sparsity'"),
         ("prune", {"sparsity": 1.0}, "Pruning: final_sparsity is 1.0; give the share of zeros"),
         ("prune", {"sparsity": "75%"}, "Pruning: final_sparsity is '75%'; give a number."),
         ("prune", {"sparsity": float("nan")}, "Pruning: final_sparsity is nan; give the share"),
@@ -64,13 +64,13 @@ def refused(method: str, choices: dict, *after: str) -> str:
         ("prune", {"begin_step": True}, "begin_step is True; give a whole number."),
         ("prune", {"end_step": 70}, "with frequency 100 set end_step to 100."),
         ("prune", {"initial_sparsity": 0.9}, "is above final_sparsity 0.75"),
-        ("cluster", {"cluster": 4}, "cluster: no such choice: 'cluster'. Did you mean 'clusters'?"),
-        ("cluster", {"preserve_sparsity": True}, "no such choice: 'preserve_sparsity'"),
+        ("cluster", {"cluster": 4}, "cluster: no such key: 'cluster'. Did you mean 'clusters'?"),
+        ("cluster", {"preserve_sparsity": True}, "no such key: 'preserve_sparsity'"),
         ("cluster", {"clusters": 1}, "takes a whole number from 2 to 1024."),
         ("cluster", {"clusters": 16.0}, "cluster: clusters is 16.0; give a whole number."),
         ("cluster", {"per_channel": "maybe"}, "per_channel is 'maybe'; give true or false."),
         ("cluster", {"initialiser": "densty"}, "Did you mean 'density'?"),
-        ("quantize", {"weight_bit": 8}, "no such choice: 'weight_bit'. Did you mean 'weight_bits'"),
+        ("quantize", {"weight_bit": 8}, "no such key: 'weight_bit'. Did you mean 'weight_bits'"),
         ("quantize", {"weight_bits": 5}, "weight_bits is 5; it must be 4 or 8."),
         ("quantize", {"weight_bits": 8.0}, "weight_bits is 8.0; give a whole number."),
         ("quantize", {"activation_bits": "16"}, "activation_bits is '16'; give a whole number."),

@@ -10,6 +10,7 @@ from core.engines import LiteRTEngine, interpreter, output_error
 from core.export.convert import to_tflite
 from core.export.inspect import foreign_operators
 from core.layers.instance_norm import InstanceNormalization
+from core.model_card import ModelCard
 
 RNG = np.random.default_rng(0)
 IMAGE = (3 * RNG.standard_normal((2, 6, 5, 4)) + [0, 1, -5, 0.01]).astype(np.float32)
@@ -57,7 +58,7 @@ def test_file_holds_plain_operators_and_computes_the_same(epsilon):
     assert foreign_operators(content) == []
     details = interpreter(content, threads=1, delegate=False)._get_ops_details()
     assert {d["op_name"] for d in details} == {"MEAN", "SUB", "MUL", "ADD", "RSQRT"}
-    (outputs,) = LiteRTEngine(content, card=object())(IMAGE)
+    (outputs,) = LiteRTEngine(content, ModelCard("toy", "a", "toy"))(IMAGE)
     assert output_error([np.asarray(model(IMAGE))], [outputs]) < 1e-6
 
 

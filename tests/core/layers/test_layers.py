@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from core.layers.convolution import GroupedConv2D
-from core.layers.resize import BilinearUpsampling
+from core.layers.convolution import GroupedConv2D, convolution, depthwise
+from core.layers.resize import BilinearUpsampling, NearestResize
+from core.layers.squeeze_excitation import squeeze_excitation
 
 
 @pytest.mark.parametrize("channels, filters, groups", [(4, 2, 2), (6, 12, 3), (8, 8, 1), (8, 4, 4)])
@@ -66,7 +67,76 @@ def test_upsampling_keeps_half_precision():
     assert layer(image).dtype == tf.float16
 
 
-@pytest.mark.parametrize("layer", [BilinearUpsampling(3), GroupedConv2D(4, 3, groups=2)])
+def rows(count: int) -> np.ndarray:
+    """Return an image whose pixels tell their row and column."""
+    numbers = np.arange(count, dtype=np.float32)
+    return np.stack(np.meshgrid(numbers, 100 + numbers, indexing="ij"), axis=-1)[None]
+
+
+@pytest.mark.parametrize("small", range(1, 9))
+def test_nearest_resize_takes_the_pixel_that_pytorch_takes(small):
+    """Pixel i of a side of n takes floor(i · small / n); of 3 to 7: 0, 0, 0, 1, 1, 2, 2."""
+    for large in range(1, 24):
+        taken = np.floor(np.arange(large) * np.float32(small / large)).astype(int)
+        resized = NearestResize()([rows(small), np.zeros((1, large, large, 1), np.float32)])
+        np.testing.assert_array_equal(resized[0], rows(small)[0][taken][:, taken])
+    if small == 3:
+        resized = NearestResize()([rows(3), rows(7)])
+        assert np.asarray(resized[0, :, 0, 0]).tolist() == [0, 0, 0, 1, 1, 2, 2]
+
+
+def test_nearest_resize_works_with_open_sizes_and_passes_the_gradient_on():
+    small, like = keras.Input((None, None, 2)), keras.Input((None, None, 5))
+    model = keras.Model([small, like], NearestResize()([small, like]))
+    assert model.output_shape == (None, None, None, 2)
+    x = tf.constant(rows(3))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = tf.function(model)([x, tf.zeros((1, 7, 6, 5))])
+        total = tf.reduce_sum(y)
+    assert y.shape == (1, 7, 6, 2)
+    counts = np.asarray(tape.gradient(total, x))[0, ..., 0]
+    np.testing.assert_array_equal(counts, np.outer([3, 2, 2], [2, 2, 2]))
+
+
+def test_nearest_resize_keeps_half_precision():
+    layer = NearestResize(dtype="mixed_float16")
+    assert layer([np.zeros((1, 2, 2, 1), np.float16)] * 2).dtype == tf.float16
+
+
+@pytest.mark.parametrize("kernel", [1, 3, (1, 5), (5, 1)])
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("size", [(8, 6), (7, 5)])
+def test_convolutions_pad_all_sides_alike(kernel, strides, size):
+    """PyTorch's padding kernel // 2; Keras's "same" shifts the result of an even side by one."""
+    window = (kernel, kernel) if isinstance(kernel, int) else kernel
+    image = np.random.default_rng(0).standard_normal((2, *size, 4)).astype(np.float32)
+    x = keras.Input((*size, 4))
+    sides = [(side // 2, side // 2) for side in window]
+    padded = np.pad(image, [(0, 0), *sides, (0, 0)])
+    for layer, plain in ((convolution, tf.nn.conv2d), (depthwise, tf.nn.depthwise_conv2d)):
+        filters = () if layer is depthwise else (6,)
+        model = keras.Model(x, layer(x, *filters, kernel, "conv", strides=strides, use_bias=False))
+        steps = strides if layer is convolution else (1, strides, strides, 1)
+        expected = plain(padded, model.get_layer("conv").kernel, steps, "VALID")
+        np.testing.assert_allclose(model(image), expected, atol=1e-5)
+
+
+def test_squeeze_and_excitation_weights_channels_by_their_means():
+    x = keras.Input((4, 6, 8))
+    model = keras.Model(x, squeeze_excitation(x, 2, "se", gate="hard_sigmoid"))
+    image = np.random.default_rng(0).standard_normal((2, 4, 6, 8)).astype(np.float32)
+    (first, shift), (second, offset) = (
+        model.get_layer(f"se.conv_{leaf}").get_weights() for leaf in ("reduce", "expand")
+    )
+    hidden = np.maximum(image.mean(axis=(1, 2)) @ first[0, 0] + shift, 0)
+    gate = np.clip(hidden @ second[0, 0] + offset + 3, 0, 6) / 6
+    np.testing.assert_allclose(model(image), image * gate[:, None, None], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "layer", [BilinearUpsampling(3), GroupedConv2D(4, 3, groups=2), NearestResize()]
+)
 def test_config_round_trip(layer):
     assert type(layer).from_config(layer.get_config()).get_config() == layer.get_config()
 

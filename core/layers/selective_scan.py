@@ -1,0 +1,267 @@
+"""The selective scan of Mamba: a linear recurrence whose coefficients follow from the input.
+
+A. Gu, T. Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", arXiv:2312.00752.
+Official code: github.com/state-spaces/mamba (Apache-2.0), whose kernels are for CUDA only; here it
+is plain operators, for every device and for files of builtin operators.
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+CHUNK = 32
+# How many values of states the gradient computes again at a time: 64 MiB, and as much of decays.
+STATES_AT_A_TIME = 2**24
+
+
+def selective_scan(u, delta, a, b, c, *, chunk: int = CHUNK):
+    """Return y with y_t = c_t · h_t and h_t = exp(delta_t · a) · h_{t-1} + delta_t · u_t · b_t.
+
+    Every one of E channels has a state h of N values, which starts at zero. The sequence is cut
+    into chunks: a step is taken in all chunks at once, what the chunks end with is carried over in
+    log2(chunks) rounds, and what a chunk starts with adds c_t · exp(a · sum of delta) · h to its
+    outputs. That is the loop over t exactly; all factors are at most 1, so nothing overflows.
+
+    The gradient is the same recurrence from the other end. It computes states again, some chunks
+    at a time, so memory grows with L · E, not with L · E · N.
+
+    Args:
+        u: Input, float32 (B, L, E).
+        delta: Step sizes, float32 (B, L, E), not negative.
+        a: Rates, float32 (E, N), not positive.
+        b, c: Weights into and out of the state, float32 (B, L, N).
+        chunk: Steps of a chunk.
+
+    Returns:
+        y, float32 (B, L, E).
+    """
+
+    @tf.custom_gradient
+    def run(delta, values, a, b, c):
+        cut = _Cut(delta, chunk)
+        y, starts = _scan(cut, delta, values, a, b, c)
+
+        def gradient(upstream):
+            return _gradients(cut, delta, values, a, b, c, upstream, starts)
+
+        return y, gradient
+
+    return run(delta, delta * u, tf.transpose(a), b, c)
+
+
+class _Cut:
+    """Cuts sequences into chunks; what is missing at the end is zeros, which change no state."""
+
+    def __init__(self, sequence, chunk: int):
+        self.batch, self.length = (
+            tf.shape(sequence)[axis] if sequence.shape[axis] is None else sequence.shape[axis]
+            for axis in (0, 1)
+        )
+        self.chunk, self.chunks = chunk, -(-self.length // chunk)
+
+    def chunked(self, sequence):
+        """Return (B, M, T, K) of (B, L, K): M chunks of T steps."""
+        missing = self.chunks * self.chunk - self.length
+        sequence = tf.pad(sequence, ((0, 0), (0, missing), (0, 0)))
+        return tf.reshape(sequence, (self.batch, self.chunks, self.chunk, sequence.shape[-1]))
+
+    def whole(self, chunks):
+        """Return (B, L, K) of (B, M, T, K), or of anything in that order."""
+        shape = (self.batch, self.chunks * self.chunk, chunks.shape[-1])
+        return tf.reshape(chunks, shape)[:, : self.length]
+
+
+def _steps(chunks, axis: int):
+    """Return the T steps (…, 1, K) or, for axis -1, (…, K, 1) of (…, T, K)."""
+    return tf.unstack(tf.expand_dims(chunks, axis), axis=len(chunks.shape) - 2)
+
+
+def _scan(cut: _Cut, delta, values, a, b, c):
+    """Return y (B, L, E) and the states (B, M, N, E) that the chunks start with."""
+    delta, values = (_steps(cut.chunked(x), -2) for x in (delta, values))
+    b, c = (_steps(cut.chunked(x), -1) for x in (b, c))
+    outputs, state = [], 0.0
+    for t in range(cut.chunk):
+        state = tf.exp(delta[t] * a) * state + values[t] * b[t]
+        outputs.append(tf.reduce_sum(state * c[t], axis=-2))
+    starts = _later(_carried(tf.exp(tf.add_n(delta) * a), state), 1)
+    since = 0.0
+    for t in range(cut.chunk):
+        since = since + delta[t]
+        outputs[t] += tf.reduce_sum(tf.exp(since * a) * starts * c[t], axis=-2)
+    return cut.whole(tf.stack(outputs, axis=2)), starts
+
+
+def _later(chunks, by):
+    """Move (B, M, …) by some chunks towards the end of axis 1, and fill up with zeros."""
+    return tf.pad(chunks[:, :-by], ((0, 0), (by, 0), (0, 0), (0, 0)))
+
+
+def _carried(decay, state):
+    """Return h of axis 1 with h_m = decay_m · h_{m-1} + state_m; h of before the first is zero.
+
+    In every round an entry takes in as many of its forerunners as it holds already.
+    """
+
+    def double(by, decay, state):
+        state = state + decay * _later(state, by)
+        return 2 * by, decay * _later(decay, by), state
+
+    by, chunks = 1, decay.shape[1]
+    if chunks is None:
+        chunks = tf.shape(decay)[1]
+        return tf.while_loop(
+            lambda by, *_: by < chunks,
+            double,
+            (tf.constant(by), decay, state),
+            (tf.TensorShape(()), decay.shape, state.shape),
+        )[2]
+    while by < chunks:
+        by, decay, state = double(by, decay, state)
+    return state
+
+
+def _gradients(cut: _Cut, delta, values, a, b, c, upstream, starts):
+    """Return the gradients of delta, values, a, b and c; `starts` are the chunks' first states.
+
+    The states' gradient g is c_t · dy_t + exp(delta_{t+1} · a) · g_{t+1}: first what arrives at the
+    ends of the chunks, then each chunk by itself.
+    """
+    delta, values, b, c, upstream = (cut.chunked(x) for x in (delta, values, b, c, upstream))
+    since = leaving = 0.0
+    for step, leaves, change in zip(
+        _steps(delta, -2), _steps(c, -1), _steps(upstream, -2), strict=True
+    ):
+        since = since + step
+        leaving = leaving + tf.exp(since * a) * (leaves * change)
+    backwards = (tf.reverse(x, (1,)) for x in (tf.exp(since * a), leaving))
+    arriving = tf.reverse(_later(_carried(*backwards), 1), (1,))
+
+    rows = [
+        tf.reshape(x, (-1, *x.shape[2:]))
+        for x in (delta, values, b, c, upstream, starts, arriving)
+    ]
+    at_a_time = max(1, STATES_AT_A_TIME // (cut.chunk * a.shape[0] * a.shape[1]))
+    of_rates, *found = _by_groups(lambda *group: _chunk_gradients(a, *group), rows, at_a_time)
+    of_delta, of_values, of_b, of_c = (cut.whole(x) for x in found)
+    return of_delta, of_values, of_rates, of_b, of_c
+
+
+def _chunk_gradients(a, delta, values, b, c, upstream, state, arriving):
+    """Return the gradients of a, delta, values, b and c of some chunks.
+
+    Args:
+        a: (N, E).
+        delta, values, upstream: (R, T, E).
+        b, c: (R, T, N).
+        state: What the chunks start with, (R, N, E).
+        arriving: The gradient of what they end with, (R, N, E).
+    """
+    delta, values, upstream = (_steps(x, -2) for x in (delta, values, upstream))
+    b, c = _steps(b, -1), _steps(c, -1)
+    states, decays = [state], []
+    for t in range(len(delta)):
+        decays.append(tf.exp(delta[t] * a))
+        states.append(decays[t] * states[t] + values[t] * b[t])
+    found, of_rates = [], 0.0
+    for t in reversed(range(len(delta))):
+        change = arriving + upstream[t] * c[t]
+        arriving = change * decays[t]
+        exponent = arriving * states[t]
+        of_rates = of_rates + exponent * delta[t]
+        found.append(
+            (
+                tf.reduce_sum(exponent * a, axis=-2),
+                tf.reduce_sum(change * b[t], axis=-2),
+                tf.reduce_sum(change * values[t], axis=-1),
+                tf.reduce_sum(upstream[t] * states[t + 1], axis=-1),
+            )
+        )
+    steps = (tf.stack(parts, axis=1) for parts in zip(*reversed(found), strict=True))
+    return tf.reduce_sum(of_rates, axis=0), *steps
+
+
+def _by_groups(function, rows, at_a_time: int):
+    """Return what a function of rows (R, …) gives, called for some at a time.
+
+    Its first result is summed over the groups, the others are joined.
+    """
+    count = rows[0].shape[0]
+    if count is not None and count <= at_a_time:
+        return function(*rows)
+    count = tf.shape(rows[0])[0]
+    groups = -(-count // at_a_time)
+    share = -(-count // groups)
+    missing = groups * share - count
+    cut = []
+    for x in rows:
+        x = tf.pad(x, [(0, missing), *[(0, 0)] * (len(x.shape) - 1)])
+        cut.append(tf.reshape(x, (groups, share, *x.shape[1:])))
+    kinds = [tf.float32] * 5
+    total, *parts = tf.map_fn(lambda group: function(*group), cut, fn_output_signature=tuple(kinds), parallel_iterations=1)
+    return tf.reduce_sum(total, axis=0), *(tf.reshape(x, (-1, *x.shape[2:]))[:count] for x in parts)
+
+
+@keras.saving.register_keras_serializable("gossamer")
+class SelectiveScan(keras.layers.Layer):
+    """The selective scan with its rates and its skip: y = scan(u, softplus(dt), b, c) + D · u.
+
+    Called with [u, dt, b, c]: u and dt (B, L, E), b and c (B, L, N), dt before its softplus. It
+    computes in float32 under any precision, since the state adds up over the whole sequence.
+
+    The weights are Mamba's: `A_log` (E, N), which starts as log(1..N) for each channel (S4D-Real)
+    and stands for the rates -exp(A_log), and `D` (E,), which starts as ones.
+
+    Args:
+        chunk: Steps of a chunk, see `selective_scan`.
+    """
+
+    def __init__(self, chunk: int = CHUNK, **kwargs):
+        super().__init__(**kwargs)
+        if chunk < 1:
+            raise ValueError(f"`chunk` must be a positive integer. Received: chunk={chunk}")
+        self.chunk = int(chunk)
+
+    def build(self, input_shape):
+        u, dt, b, c = (tuple(shape) for shape in input_shape)
+        if len(u) != 3 or u[2] is None or u != dt or len(b) != 3 or b[2] is None or b != c:
+            raise ValueError(
+                "The inputs must be [u, dt, b, c] with u and dt (B, L, E), b and c (B, L, N). "
+                f"Received: input_shape={[u, dt, b, c]}"
+            )
+        channels, states = u[2], b[2]
+        self.rates_log = self.add_weight(
+            name="A_log",
+            shape=(channels, states),
+            initializer=_LogOfNumbers(),
+            autocast=False,
+        )
+        self.skip = self.add_weight(name="D", shape=(channels,), initializer="ones", autocast=False)
+
+    def call(self, inputs):
+        u, dt, b, c = (tf.cast(x, tf.float32) for x in inputs)
+        rates = -tf.exp(tf.convert_to_tensor(self.rates_log))
+        y = selective_scan(u, tf.nn.softplus(dt), rates, b, c, chunk=self.chunk)
+        return tf.cast(y + u * tf.convert_to_tensor(self.skip), self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0]
+
+    def torch_weights(self) -> dict:
+        """Return the published names."""
+        return {"A_log": (self.rates_log, None), "D": (self.skip, None)}
+
+    def get_config(self):
+        return {**super().get_config(), "chunk": self.chunk}
+
+
+class _LogOfNumbers(keras.initializers.Initializer):
+    """log(1..N) in every row."""
+
+    def __call__(self, shape, dtype=None):
+        numbers = keras.ops.log(keras.ops.arange(1, shape[1] + 1, dtype="float32"))
+        return keras.ops.cast(keras.ops.broadcast_to(numbers, shape), dtype or "float32")
+
+    def get_config(self):
+        return {}
