@@ -134,9 +134,11 @@ def load_torch_state(
             report.matched[name] = offered[name].shape
     report.unexpected.update({n: a.shape for n, a in offered.items() if n not in wanted})
     if strict and not report.complete:
+        counts, *listed = str(report).split("\n")
         raise UserError(
-            f"The checkpoint does not fit '{model.name}': {report}\n"
-            "Check the network and its variant, or load only what fits (--partial)."
+            f"The checkpoint does not fit '{model.name}': {counts}",
+            *listed,
+            "Check the network and its variant, or load only what fits (--partial).",
         )
     for name, value in values.items():
         variable = wanted[name].variable

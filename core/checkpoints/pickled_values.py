@@ -157,6 +157,8 @@ CALLS: Mapping[str, Callable] = {
     "builtins.list": _elements,
     "builtins.set": _elements,
     "builtins.frozenset": _elements,
+    # An empty array's bytes in protocol 2, which has no bytes of its own.
+    "builtins.bytes": lambda raw=b"", *_: _as_bytes(raw),
     "builtins.bytearray": lambda raw=b"", *_: _as_bytes(raw),
     "builtins.complex": lambda real, imaginary: (real, imaginary),
     "_codecs.encode": lambda text, *_: _as_bytes(text),

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import struct
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from core.checkpoints import torch_files
+from core.checkpoints.archives import DAMAGE, read_archive, refuse_unfolding
 from core.checkpoints.pickled_values import Leaf, Malformed, Refused, Unsupported
 from core.checkpoints.state import find_state, plain_names
+from core.documents import parse_json
 from core.errors import UserError, near_miss
+from core.files import refuse_special
 
 SUFFIXES = (".pth", ".pt", ".tar", ".bin", ".ckpt", ".safetensors", ".npz")
 
@@ -50,24 +51,6 @@ _SAFETENSORS_DTYPES = {
     "C64": "<c8",
 }
 
-# What damaged content can raise in the standard library and in NumPy.
-_DAMAGE = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
-
 def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Return a published checkpoint's tensors by name, without running anything from the file.
 
@@ -100,7 +83,7 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: cannot be read: {error}.") from error
     except Malformed as error:
         raise UserError(f"{path}: cannot be read: {error}; download or copy it again.") from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise UserError(f"{path}: is cut short or damaged; download or copy it again.") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}.") from error
@@ -111,6 +94,7 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 def _head(path: Path) -> bytes:
     """Return the first bytes of a file, or say why there are none."""
+    refuse_special(path)
     try:
         if path.is_dir():
             raise UserError(f"{path}: is a folder; give the checkpoint file.")
@@ -130,12 +114,11 @@ def _head(path: Path) -> bytes:
 def _read(path: Path, head: bytes) -> dict[str, np.ndarray]:
     if head[:2] == b"PK":
         with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-        names = [info.filename for info in entries]
+            names = archive.namelist()
         if torch_files.is_torch_zip(names):
             return _arrays(path, torch_files.read_zip(path))
         if any(name.endswith(".npy") for name in names):
-            return _read_npz(path, entries)
+            return read_archive(path)
         raise UserError(
             f"{path}: is a zip archive without a checkpoint; unpack it and give the file inside."
         )
@@ -156,36 +139,8 @@ def _read(path: Path, head: bytes) -> dict[str, np.ndarray]:
 def _arrays(path: Path, content: Any) -> dict[str, np.ndarray]:
     """Read the network's arrays out of a checkpoint's content."""
     leaves: dict[str, Leaf] = find_state(content)
-    # Repeated (expanded) and shared storages unfold; nothing honest unfolds this far.
-    if sum(leaf.nbytes for leaf in leaves.values()) > max(2**28, 16 * path.stat().st_size):
-        raise Malformed("its tensors are far larger than the file")
+    refuse_unfolding(sum(leaf.nbytes for leaf in leaves.values()), path)
     return {name: leaf.array() for name, leaf in leaves.items()}
-
-
-def _read_npz(path: Path, entries: list[zipfile.ZipInfo]) -> dict[str, np.ndarray]:
-    # Deflate shrinks at most 1032 times: what claims more is made to fill the memory.
-    if any(info.file_size > 1032 * info.compress_size + 64 for info in entries):
-        raise Malformed("an entry claims an impossible size")
-    sizes = {info.filename: info.file_size for info in entries}
-    found = {}
-    with zipfile.ZipFile(path) as archive:
-        for name in sizes:
-            with archive.open(name) as stream:
-                version = np.lib.format.read_magic(stream)
-                header = {
-                    (1, 0): np.lib.format.read_array_header_1_0,
-                    (2, 0): np.lib.format.read_array_header_2_0,
-                }[version]
-                shape, fortran, dtype = header(stream)
-                if dtype.kind not in "biufc":
-                    raise Unsupported(
-                        f"'{name}' holds {dtype} values, not numbers; save it without them"
-                    )
-                raw = stream.read()
-            flat = np.frombuffer(raw, dtype)
-            array = flat.reshape(shape, order="F" if fortran else "C")
-            found[name.removesuffix(".npy")] = array.astype(dtype.newbyteorder("="))
-    return found
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -194,7 +149,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
         (length,) = struct.unpack("<Q", stream.read(8))
         if length > size - 8:
             raise Malformed("its header is cut short")
-        header = json.loads(stream.read(length))
+        header = parse_json(stream.read(length))
     start = 8 + length
     content = np.memmap(path, np.uint8, "r") if size > start else np.empty(size, np.uint8)
     header.pop("__metadata__", None)

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import io
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from core.data.folders import find_files
 from core.errors import UserError
-from core.files import write_atomic
+from core.files import refuse_special, write_atomic
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 _TIFF = (".tif", ".tiff")
@@ -173,6 +173,11 @@ def write_image(path: str | os.PathLike, array: np.ndarray) -> Path:
     return write_atomic(path, stream.getvalue())
 
 
+def as_rgb(pixels: np.ndarray) -> np.ndarray:
+    """Return a picture (H, W, 1 or 3) with three channels, which are equal where it was grey."""
+    return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
+
+
 def find_images(folder: str | os.PathLike, recursive: bool = False) -> list[Path]:
     """Return the image files of a folder in natural order (2.png before 10.png).
 
@@ -182,41 +187,7 @@ def find_images(folder: str | os.PathLike, recursive: bool = False) -> list[Path
     Raises:
         UserError: When the folder does not exist or holds no image.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        reason = "is a file, not a folder" if folder.exists() else "no such folder"
-        raise UserError(f"{folder}: {reason}; pass a folder of images.")
-    found, seen = [], set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        if recursive:
-            real = os.path.realpath(parent)
-            if real in seen:  # a link back up
-                folders.clear()
-                continue
-            seen.add(real)
-        folders[:] = [name for name in folders if is_visible(name)] if recursive else []
-        found += [
-            os.path.join(parent, name)
-            for name in files
-            if is_visible(name) and name.lower().endswith(SUFFIXES)
-        ]
-    if not found:
-        known = ", ".join(suffix[1:] for suffix in SUFFIXES)
-        raise UserError(f"{folder}: holds no image files ({known}); check the path.")
-    return [Path(name) for name in sorted(found, key=natural_key)]
-
-
-def is_visible(name: str) -> bool:
-    """Return whether a file or folder name is neither hidden nor an archiver's leftover."""
-    return not name.startswith(".") and name != "__MACOSX"
-
-
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Return the sort key that puts `2.png` before `10.png`."""
-    return [
-        (0, int(part), "") if part.isdecimal() else (1, 0, part)
-        for part in re.split(r"(\d+)", name)
-    ]
+    return find_files(folder, "image", SUFFIXES, recursive=recursive)
 
 
 def _decode(path: Path, page: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -341,6 +312,7 @@ def _explained(path: Path) -> Iterator[None]:
     """Turn whatever decoding raises into one sentence for the user."""
     from PIL import Image
 
+    refuse_special(path)
     try:
         yield
     except UserError:

@@ -10,11 +10,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
-from core.errors import UserError, near_miss
+from core.data.folders import natural_key
+from core.errors import UserError, no_such
 
 SPLITS = ("train", "val", "test")
 
@@ -30,6 +31,7 @@ class Sample:
         label: Class index, where the truth is a class.
         group: Patient, sequence or device; samples of a group never part in a split.
         split: "train", "val", "test", or "" where the data set defines none.
+        stratum: What else a split shall spread evenly, where there is no label.
         extra: What only the reader and its app understand.
     """
 
@@ -39,7 +41,13 @@ class Sample:
     label: int | None = None
     group: str = ""
     split: str = ""
+    stratum: str = ""
     extra: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def file_in(self, folder: Path, ending: str) -> Path:
+        """Return the path of a result: "a/b.jpg" and "_mask.png" give FOLDER/a/b_mask.png."""
+        name = PurePosixPath(self.id)
+        return Path(folder) / name.with_name(f"{name.stem}{ending}")
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ class Index:
         if name == "all":
             return self
         if name not in SPLITS:
-            raise UserError(f"No such split: '{name}'.{near_miss(name, [*SPLITS, 'all'])}")
+            raise no_such("split", name, [*SPLITS, "all"])
         chosen = tuple(sample for sample in self.samples if sample.split == name)
         if not chosen:
             raise UserError(
@@ -123,8 +131,6 @@ def make_index(
     twice = [name for name, n in Counter(sample.id for sample in samples).items() if n > 1]
     if twice:
         raise UserError(f"{root}: sample '{twice[0]}' occurs more than once; rename one of them.")
-    from core.data.images import natural_key
-
     ordered = tuple(sorted(samples, key=lambda sample: natural_key(sample.id)))
     return Index(format, Path(root), ordered, tuple(labels), tuple(notes))
 

@@ -154,8 +154,8 @@ class TrainingData:
     def dataset(self) -> tf.data.Dataset:
         """Return the batches (inputs, target) of the epoch that `epoch` names when iterated.
 
-        Inputs are float32 (N, H, W, C); with several outputs the target is a tuple of equal
-        tensors.
+        Inputs are float32 (N, *sides, C), (N, H, W, C) for pictures; with several outputs the
+        target is a tuple of equal tensors.
         """
         import tensorflow as tf
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core.data.index import Index
-from core.errors import UserError, near_miss
+from core.errors import UserError, no_such, not_found
+from core.files import refuse_special
 
 _SHOWN = 8  # top-level entries named in an error
 
@@ -45,10 +46,11 @@ def read_with(readers: Mapping[str, Reader], path: Path, format: str = "auto") -
             path, or the reader refuses it.
     """
     if format != "auto" and format not in readers:
-        raise UserError(f"No such data format: '{format}'.{near_miss(format, [*readers, 'auto'])}")
+        raise no_such("data format", format, [*readers, "auto"])
     path = Path(path)
     if not path.exists():
-        raise UserError(f"{path}: no such file or folder; check --data.")
+        raise not_found(path, advice="check --data")
+    refuse_special(path)
     if format != "auto":
         reader = readers[format]
     else:

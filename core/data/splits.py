@@ -25,7 +25,7 @@ def split_by_group(
     Samples of a group stay together; a sample without group is its own. The order of the groups
     comes from a hash of seed and name, so the split depends neither on the order of the samples
     nor on a library's version, and a few new files move few old ones. Splits are roughly
-    stratified by `label`, or else by `extra["stratum"]`: stratum after stratum, largest group
+    stratified by `label`, or else by `stratum`: stratum after stratum, largest group
     first, each group goes where most is missing of the samples handed out so far.
 
     Args:
@@ -170,7 +170,7 @@ def _stratum(members: Sequence[Sample]) -> str:
     """Return the commonest label of a group, as text so that any labels can be ordered."""
 
     def of(sample: Sample) -> Hashable:
-        return sample.extra.get("stratum", "") if sample.label is None else sample.label
+        return sample.stratum if sample.label is None else sample.label
 
     found = Counter(str(of(sample)) for sample in members)
     return min(found, key=lambda name: (-found[name], name))

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from core.errors import UserError
+from core.errors import UserError, not_found
+from core.files import refuse_special
 
 SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 
@@ -66,8 +67,9 @@ def _opened(path: Path) -> Iterator[tuple]:
     """Give an open `cv2.VideoCapture` and its `VideoInfo`."""
     import cv2
 
+    refuse_special(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such video file; check the path.")
+        raise not_found(path, "video file")
     with quiet_opencv():
         capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     try:

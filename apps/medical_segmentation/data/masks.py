@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
+from core.data.check import check_samples, digest
 from core.data.images import read_image, read_mask, read_size
 from core.data.index import Index, Sample
 from core.errors import UserError
@@ -81,40 +78,20 @@ def _class_indices(name: str, raw: np.ndarray, classes: int) -> np.ndarray:
     )
 
 
-def check_sample(sample: Sample, classes: int) -> tuple[str, str]:
-    """Decode a sample's files; return (a sentence on what is wrong or "", hash of its pixels)."""
-    try:
-        image = read_image(sample.inputs[0], page=sample.extra.get("page", 0))
-        if sample.targets:
-            load_mask(sample, classes)
-    except UserError as error:
-        return str(error), ""
-    return "", hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
-
-
 def check(index: Index, classes: int) -> list[str]:
     """Decode every file of an index and return what is wrong with it, a sentence each.
 
     Found are files that cannot be decoded, masks of another size than their image, values that are
     not class indices, and images that are in two splits pixel by pixel.
     """
-    return list(_problems(index, classes))
 
+    def examine(sample: Sample) -> tuple[list[str], str]:
+        image = read_image(sample.inputs[0], page=sample.extra.get("page", 0))
+        if sample.targets:
+            load_mask(sample, classes)
+        return [], digest(image)
 
-def _problems(index: Index, classes: int) -> Iterator[str]:
-    seen: dict[str, Sample] = {}
-    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter lock
-        results = pool.map(lambda sample: check_sample(sample, classes), index.samples)
-        for sample, (problem, digest) in zip(index.samples, results, strict=True):
-            if problem:
-                yield problem
-                continue
-            other = seen.setdefault(digest, sample)
-            if other.split != sample.split:
-                yield (
-                    f"Image '{sample.id}' ({sample.split or 'no split'}) is the same picture as "
-                    f"'{other.id}' ({other.split or 'no split'}); keep it in one split."
-                )
+    return check_samples(index.samples, examine)
 
 
 def _size(shape: tuple[int, ...]) -> str:

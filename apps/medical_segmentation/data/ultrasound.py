@@ -69,7 +69,7 @@ def _read_class(folder: Path, name: str) -> list[Sample]:
             id=f"{name}/{stem}",
             inputs=(file,),
             targets=tuple(masks[stem]),
-            extra={"stratum": name},
+            stratum=name,
         )
         for stem, file in images.items()
     ]

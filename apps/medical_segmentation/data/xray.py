@@ -89,9 +89,7 @@ def _read_single_masks(path: Path, fits, format: str) -> Index:
 def _sample(name: str, image: Path, *masks: Path) -> Sample:
     finding = "tuberculosis" if name.endswith("_1") else "normal"
     hospital = name.split("_")[0]
-    return Sample(
-        id=name, inputs=(image,), targets=masks, extra={"stratum": f"{hospital} {finding}"}
-    )
+    return Sample(id=name, inputs=(image,), targets=masks, stratum=f"{hospital} {finding}")
 
 
 READERS = (

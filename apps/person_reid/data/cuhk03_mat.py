@@ -7,8 +7,6 @@ is a cell of persons times ten images, the first five by one camera, the others 
 from __future__ import annotations
 
 import errno
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import UserError
-from core.files import explained
+from core.files import explained, folder_aside
 
 TRIALS = 20
 _PER_CAMERA = 5
@@ -104,10 +102,23 @@ def extract(path: Path, kind: str, folder: Path) -> None:
     with _opened(path) as file:
         if kind not in file:
             raise KeyError(kind)
-        with _aside(path, folder) as aside:
-            for name, pixels in _images(file, kind):
+        try:
+            with folder_aside(folder.parent, folder.name) as aside:
+                for name, pixels in _images(file, kind):
+                    with explained(folder):
+                        Image.fromarray(pixels).save(aside / name, "PNG")
                 with explained(folder):
-                    Image.fromarray(pixels).save(aside / name, "PNG")
+                    aside.chmod(0o755)
+                    if not folder.exists():  # or else another process was quicker
+                        aside.replace(folder)
+        except OSError as error:  # of making the folder aside
+            if error.errno in _CLOSED:
+                raise UserError(
+                    f"{folder.parent}: the images of {path.name} are written out once, but this "
+                    f"folder is closed to you; copy {path.name} to a folder you may write to."
+                ) from error
+            with explained(folder):
+                raise
 
 
 def _images(file, kind: str) -> Iterator[tuple[str, np.ndarray]]:
@@ -141,26 +152,3 @@ def _opened(path: Path) -> Iterator:
             f"{path}: cannot be read as HDF5 (MATLAB 7.3), it is damaged or cut off; copy or "
             "download it again."
         ) from error
-
-
-@contextmanager
-def _aside(path: Path, folder: Path) -> Iterator[Path]:
-    """Yield a folder that is renamed to `folder` at the end, or removed."""
-    with explained(folder):
-        try:
-            aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        except OSError as error:
-            if error.errno not in _CLOSED:
-                raise
-            raise UserError(
-                f"{folder.parent}: the images of {path.name} are written out once, but this folder "
-                f"is closed to you; copy {path.name} to a folder you may write to."
-            ) from error
-    try:
-        yield aside
-        with explained(folder):
-            aside.chmod(0o755)
-            if not folder.exists():  # or else another process was quicker
-                aside.replace(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

@@ -5,7 +5,6 @@ A name starts with person and camera: `0002_c1s1_000451_03.jpg` is person 2 by c
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -20,10 +19,11 @@ from apps.person_reid.data.splits import (
     shown,
     split_by_person,
 )
-from core.data.folders import folders, subfolder
-from core.data.images import SUFFIXES, find_images, is_visible
+from core.data.folders import first_names, folders, subfolder
+from core.data.images import SUFFIXES, find_images
 from core.data.index import Index, Sample
 from core.data.readers import Reader
+from core.documents import read_json
 from core.errors import UserError
 
 NAME = re.compile(r"(-?\d+)_c(\d+)")
@@ -272,27 +272,17 @@ def _located(path: Path, fits: Callable[[Path], bool]) -> Path:
 
 def _peek(path: Path, pattern: re.Pattern) -> bool:
     """Return whether the first images in a folder, or in its first folders, follow a pattern."""
-    return any(_names(one, pattern) for one in (path, *folders(path)[:SHOWN]))
-
-
-def _names(path: Path, pattern: re.Pattern) -> bool:
-    looked = 0
-    with os.scandir(path) as entries:
-        for entry in entries:
-            if is_visible(entry.name) and entry.name.lower().endswith(SUFFIXES):
-                if pattern.match(entry.name):
-                    return True
-                looked += 1
-                if looked == _PEEKED:
-                    break
-    return False
+    places = (path, *folders(path)[:SHOWN])
+    return any(
+        pattern.match(name) for place in places for name in first_names(place, SUFFIXES, _PEEKED)
+    )
 
 
 def _is_simulated(path: Path) -> bool:
     from apps.person_reid.simulation import RECORD, WHAT
 
     try:
-        about = json.loads((path / RECORD).read_text(encoding="utf-8"))
+        about = read_json(path / RECORD)
     except (OSError, ValueError):
         return False
     return isinstance(about, dict) and about.get("what") == WHAT

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from core.data.images import natural_key
+from core.data.folders import natural_key
 from core.data.index import Index, Sample, make_index
 from core.errors import UserError
 

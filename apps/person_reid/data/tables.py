@@ -20,8 +20,7 @@ from apps.person_reid.data.splits import (
     split_by_person,
     with_role,
 )
-from core.data.folders import SPLIT_FOLDERS, plain
-from core.data.images import natural_key
+from core.data.folders import SPLIT_FOLDERS, natural_key, plain
 from core.data.index import SPLITS, Index, Sample
 from core.data.readers import Reader
 from core.errors import UserError, near_miss

@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from apps.super_resolution.data.pairing import Part, samples_of, split_name
-from core.data.folders import SPLIT_FOLDERS, folders, plain, subfolder
-from core.data.images import SUFFIXES, find_images, is_visible
+from core.data.folders import SPLIT_FOLDERS, folders, is_visible, plain, subfolder
+from core.data.images import SUFFIXES, find_images
 from core.data.index import Index, Sample, make_index
 from core.data.readers import Reader
 from core.errors import UserError

@@ -8,14 +8,13 @@ unless `extra["made"]` says that they were not made so.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from core.data.check import check_samples, digest
 from core.data.images import read_image
 from core.data.index import Index, Sample
 from core.errors import UserError
@@ -66,19 +65,12 @@ def check(index: Index, scale: int) -> list[str]:
     for sample in index.samples:
         file = (sample.targets or sample.inputs)[0]
         alike.setdefault((file, sample.extra.get("row")), []).append(sample)
-    wrong: list[str] = []
-    seen: dict[bytes, Sample] = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # most of the work releases Python's lock
-        found = pool.map(lambda samples: _examined(samples, scale), alike.values())
-        for (sample, *_), (said, digest) in zip(alike.values(), found, strict=True):
-            wrong += said
-            other = seen.setdefault(digest, sample) if digest and sample.split else sample
-            if other.split != sample.split:
-                wrong.append(
-                    f"Picture '{sample.id}' ({sample.split}) is pixel for pixel '{other.id}' "
-                    f"({other.split}); keep it in one split."
-                )
-    return wrong
+    versions = {samples[0].id: samples for samples in alike.values()}
+    return check_samples(
+        [samples[0] for samples in versions.values()],
+        lambda sample: _examined(versions[sample.id], scale),
+        workers=os.cpu_count(),
+    )
 
 
 def _paired(sample: Sample, scale: int, large: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -110,29 +102,24 @@ def _paired(sample: Sample, scale: int, large: np.ndarray) -> tuple[np.ndarray, 
     return small[:height, :width], large[: height * scale, : width * scale]
 
 
-def _examined(samples: list[Sample], scale: int) -> tuple[list[str], bytes]:
-    """Return what is wrong with the samples of one large picture, and a hash of its pixels."""
+def _examined(samples: list[Sample], scale: int) -> tuple[list[str], str]:
+    """Return what is wrong with the samples of one large picture, and a digest of its pixels."""
     first, wrong = samples[0], []
-    try:
-        if not first.targets:
-            picture(first)
-            return [], b""
-        large = (
-            pair(first, min(first.extra["low"]))[1]
-            if _prepared(first)
-            else read_image(first.targets[0])
-        )
-    except UserError as error:
-        return [str(error)], b""
+    if not first.targets:
+        picture(first)
+        return [], ""
+    large = (
+        pair(first, min(first.extra["low"]))[1]
+        if _prepared(first)
+        else read_image(first.targets[0])
+    )
     for sample in samples:
         for one in _scales(sample, scale):
             try:
                 wrong += _differing(sample, one, large)
             except UserError as error:
                 wrong.append(str(error))
-    content = hashlib.sha256(repr(large.shape).encode())
-    content.update(np.ascontiguousarray(large))
-    return wrong, content.digest()
+    return wrong, digest(large)
 
 
 def _scales(sample: Sample, scale: int) -> list[int]:

@@ -1,0 +1,83 @@
+"""Every reader of every app: whole data sets with a changed file or a changed layout."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from pathlib import Path
+
+from benchmarks.reliability.fuzzing import layout_seeds, reid_seeds
+from benchmarks.reliability.fuzzing.cases import Case
+from benchmarks.reliability.fuzzing.target import Outcome, Target, complaints
+from core.errors import UserError
+from core.model_card import ModelCard
+
+TASKS = {
+    "medseg": "apps.medical_segmentation.task",
+    "superres": "apps.super_resolution.task",
+    "reid": "apps.person_reid.task",
+}
+_SEEDS = {"medseg": layout_seeds.MEDSEG, "superres": layout_seeds.SUPERRES, "reid": reid_seeds.REID}
+_LOADED = 3  # samples of an index that are brought to the network's size
+_LAYOUT = 0.6
+
+
+def load_task(app: str):
+    """Return an app's task."""
+    return importlib.import_module(TASKS[app]).TASK
+
+
+def card_of(app: str) -> ModelCard:
+    """Return a model card for an app's samples; reading needs no network."""
+    decode = {"medseg": {"threshold": 0.5}, "superres": {"scale": 2}, "reid": {}}[app]
+    labels = ("thing",) if app == "medseg" else ()
+    return ModelCard("any", "any", app, input_size=(32, 16), labels=labels, decode=decode)
+
+
+def targets() -> list[Target]:
+    """Return a target for each reader, as the apps list them."""
+    found = []
+    for app in TASKS:
+        readers = importlib.import_module(TASKS[app]).READERS
+        for name, reader in readers.items():
+            found.append(_target(app, name, reader.summary))
+    return found
+
+
+def _target(app: str, name: str, summary: str) -> Target:
+    def seeds() -> list[Case]:
+        made = _SEEDS[app][name]()
+        return made if isinstance(made, list) else [made]
+
+    def run(path: Path) -> Outcome:
+        task, card = load_task(app), card_of(app)
+        index = task.read(str(path), name)
+        index.fingerprint()
+        index.describe_splits()
+        with contextlib.suppress(UserError):
+            task.read(str(path), "auto")
+        found = list(task.check_data(index, card))
+        return found + complaints(
+            lambda sample=sample: task.encode(task.load(sample, card), card)
+            for sample in index.samples[:_LOADED]
+        )
+
+    return Target(
+        f"reader-{app}-{name}",
+        summary.split(":")[0],
+        seeds,
+        run,
+        prepare=lambda: _prepare(app),
+        layout=_LAYOUT,
+        writes=name.startswith("cuhk03"),
+    )
+
+
+def _prepare(app: str) -> None:
+    import cv2
+    import h5py
+    import scipy.io
+    import tifffile
+
+    del cv2, h5py, scipy, tifffile
+    load_task(app)
