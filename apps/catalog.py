@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
-
-from core.errors import UserError, near_miss
 
 
 @dataclass(frozen=True)
@@ -19,12 +16,25 @@ class App:
 
 @dataclass(frozen=True)
 class System:
-    """A published network: the app it belongs to and where its `Network` stands."""
+    """A published network.
+
+    Attributes:
+        app: The app it belongs to, or `BACKBONE` for what several may build upon.
+        title: Its short name and where it was published; its card has the paper's title.
+        module: Where its `core.network.Network` stands, under the name NETWORK.
+    """
 
     app: str
     title: str
-    network: str
+    module: str
 
+    @property
+    def network(self) -> str:
+        """The `Network` as "module:attribute"."""
+        return f"{self.module}:NETWORK"
+
+
+BACKBONE = "backbone"
 
 APPS = {
     "medseg": App("medseg", "apps.medical_segmentation", "medical image segmentation (2-D)"),
@@ -33,44 +43,24 @@ APPS = {
 }
 
 SYSTEMS = {
-    "mk_unet": System(
-        "medseg",
-        "MK-UNet: Multi-kernel Lightweight CNN for Medical Image Segmentation (ICCVW 2025)",
-        "apps.medical_segmentation.models.mk_unet:NETWORK",
-    ),
-    "imdn": System(
-        "superres",
-        "IMDN: Lightweight Image Super-Resolution with Information Multi-distillation Network "
-        "(ACM MM 2019)",
-        "apps.super_resolution.models.imdn:NETWORK",
-    ),
-    "span": System(
-        "superres",
-        "SPAN: Swift Parameter-free Attention Network for Efficient Super-Resolution (CVPRW 2024)",
-        "apps.super_resolution.models.span:NETWORK",
-    ),
-    "xlsr": System(
-        "superres",
-        "XLSR: Extremely Lightweight Quantization Robust Real-Time Single-Image Super Resolution "
-        "(CVPRW 2021)",
-        "apps.super_resolution.models.xlsr:NETWORK",
-    ),
-    "abpn": System(
-        "superres",
-        "ABPN: Anchor-based Plain Net for Mobile Image Super-Resolution (CVPRW 2021)",
-        "apps.super_resolution.models.abpn:NETWORK",
-    ),
-    "osnet": System(
-        "reid",
-        "OSNet: Omni-Scale Feature Learning for Person Re-Identification (ICCV 2019, TPAMI 2021)",
-        "apps.person_reid.models.osnet:NETWORK",
-    ),
+    "mk_unet": System("medseg", "MK-UNet (ICCVW 2025)", "apps.medical_segmentation.models.mk_unet"),
+    "imdn": System("superres", "IMDN (ACM MM 2019)", "apps.super_resolution.models.imdn"),
+    "span": System("superres", "SPAN (CVPRW 2024)", "apps.super_resolution.models.span"),
+    "xlsr": System("superres", "XLSR (CVPRW 2021)", "apps.super_resolution.models.xlsr"),
+    "abpn": System("superres", "ABPN (CVPRW 2021)", "apps.super_resolution.models.abpn"),
+    "osnet": System("reid", "OSNet (ICCV 2019)", "apps.person_reid.models.osnet"),
+    "ghostnetv2": System(BACKBONE, "GhostNetV2 (NeurIPS 2022)", "core.backbones.ghostnetv2"),
 }
 
 
 def names(app: str | None = None) -> tuple[str, ...]:
-    """Return the names of all systems, or of one app's."""
+    """Return the names of all systems, or of one app's (`BACKBONE`: those of no app)."""
     return tuple(name for name, system in SYSTEMS.items() if app in (None, system.app))
+
+
+def networks(app: str | None = None) -> dict[str, str]:
+    """Return where the networks of all systems, or of one app's, stand, by name."""
+    return {name: SYSTEMS[name].network for name in names(app)}
 
 
 def network(name: str):
@@ -79,10 +69,9 @@ def network(name: str):
     Raises:
         UserError: When the catalog has no such system.
     """
-    if name not in SYSTEMS:
-        raise UserError(f"No such network: '{name}'.{near_miss(name, SYSTEMS)}")
-    module, attribute = SYSTEMS[name].network.split(":")
-    return getattr(importlib.import_module(module), attribute)
+    from core.network import network_named
+
+    return network_named(name, networks())
 
 
 def build(name: str, variant: str | None = None, **arguments):

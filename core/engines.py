@@ -28,7 +28,10 @@ class Engine(Protocol):
     card: ModelCard
 
     def __call__(self, batch: np.ndarray) -> list[np.ndarray]:
-        """Return the outputs, each with the batch axis first, for float32 (N, H, W, C) inputs."""
+        """Return the outputs, batch axis first, for float32 (N, *sides, C) inputs.
+
+        The sides are those of the card's `input_size`: (N, H, W, C) for pictures.
+        """
         ...
 
 
@@ -87,8 +90,10 @@ class LiteRTEngine:
         self._inputs = self._interpreter.get_input_details()
         self._outputs = self._interpreter.get_output_details()
         self._closed = min(self._inputs[0].get("shape_signature", (1,)), default=1) >= 0
-        if len(self._inputs) != 1 or len(self._inputs[0]["shape"]) != 4:
-            raise UserError(f"{self.name}: does not take one (N, H, W, C) image; export it again.")
+        rank = len(card.input_shape) + 1
+        if len(self._inputs) != 1 or len(self._inputs[0]["shape"]) != rank:
+            axes = ", ".join(("batch", *card.sides, "channels"))
+            raise UserError(f"{self.name}: does not take one input ({axes}); export it again.")
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -111,9 +116,9 @@ class LiteRTEngine:
                 "export it for that size."
             )
         rows: list[list[np.ndarray]] = []
-        for image in batch:
+        for one in batch:
             self._interpreter.set_tensor(
-                self._inputs[0]["index"], to_codes(image[None], self._inputs[0])
+                self._inputs[0]["index"], to_codes(one[None], self._inputs[0])
             )
             self._interpreter.invoke()
             rows.append(

@@ -1,13 +1,15 @@
 """The model card: what a network expects and returns, kept with its weights.
 
 The card stands beside the builder, goes into the run folder and into the .tflite file, and is the
-only place that knows how an image becomes the network's input.
+only place that knows how stored values (a picture's pixels, a signal's samples) become the
+network's input.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +18,9 @@ from core.errors import UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+PICTURES = ("RGB", "gray")
+# What the sides of an input are called, by their number.
+_SIDES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,15 @@ class ModelCard:
         network, variant: Catalog name and variant.
         app: The app's name on the command line (decides how outputs are decoded).
         title, paper, official_code, licence: Provenance of architecture and weights.
-        input_size: (height, width) the network is used at.
-        size_multiple: Height and width must be multiples of this.
-        channels: Input channels: 1 (grey) or 3.
-        color_order: "RGB" or "gray".
-        mean, std: Per-channel normalisation of pixels in [0, 1]: (pixel / 255 - mean) / std.
-        resize: How an image gets to `input_size`: "bilinear" (OpenCV, half-pixel centres).
+        input_size: The sides the network is used at, without channels: (height, width) of a
+            picture, (length,) of a signal, (depth, height, width) of a volume.
+        size_multiple: Every side must be a multiple of this.
+        channels: Input channels: of a picture 1 (grey) or 3.
+        color_order: "RGB" or "gray"; empty where the input is no picture.
+        full_scale: The stored value that counts as 1: 255 for pixels, 32768 for 16-bit sound, 1
+            for values that are taken as they are.
+        mean, std: Per-channel normalisation: (value / full_scale - mean) / std.
+        resize: How a picture gets to `input_size`: "bilinear" (OpenCV, half-pixel centres).
         labels: Class names; for one-logit (binary) networks the name of the foreground.
         output: What the raw output is, in words.
         decode: Parameters of the app's decoding (threshold, protocol, ...).
@@ -46,10 +54,11 @@ class ModelCard:
     paper: str = ""
     official_code: str = ""
     licence: str = ""
-    input_size: tuple[int, int] = (256, 256)
+    input_size: tuple[int, ...] = (256, 256)
     size_multiple: int = 1
     channels: int = 3
     color_order: str = "RGB"
+    full_scale: float = 255.0
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     resize: str = "bilinear"
@@ -59,35 +68,76 @@ class ModelCard:
     published: dict = field(default_factory=dict)
     checkpoints: str = ""
 
-    def normalise(self, image: np.ndarray) -> np.ndarray:
-        """Map pixels (H, W, C) uint8 in 0..255 to the network's float32 input."""
-        scale = (1.0 / (255.0 * np.asarray(self.std))).astype(np.float32)
+    @property
+    def is_picture(self) -> bool:
+        """Whether the input is a picture, grey or in colours."""
+        return self.color_order in PICTURES
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input, channels last: (height, width, channels) of a picture."""
+        return (*self.input_size, self.channels)
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """What the sides of `input_size` are called."""
+        numbered = tuple(f"side {n + 1}" for n in range(len(self.input_size)))
+        return _SIDES.get(len(self.input_size), numbered)
+
+    def normalise(self, values: np.ndarray) -> np.ndarray:
+        """Map stored values (..., C), such as uint8 pixels, to the network's float32 input."""
+        scale = (1.0 / (self.full_scale * np.asarray(self.std))).astype(np.float32)
         offset = (np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)
-        return image.astype(np.float32) * scale - offset
+        return values.astype(np.float32) * scale - offset
 
     def pixel_range(self) -> tuple[float, float] | None:
         """Return what black and white become, where that is the same for all channels.
 
-        An integer file whose input has this range takes the pixels themselves for codes.
+        An integer file whose input has this range takes the pixels themselves for codes. None for
+        what is no picture: its values have no ends that are known beforehand.
         """
-        if len(set(self.mean)) > 1 or len(set(self.std)) > 1:
+        if not self.is_picture or len(set(self.mean)) > 1 or len(set(self.std)) > 1:
             return None
         return -self.mean[0] / self.std[0], (1.0 - self.mean[0]) / self.std[0]
 
-    def denormalise(self, inputs: np.ndarray) -> np.ndarray:
-        """Map the network's float input (H, W, C) back to uint8 pixels, for pictures."""
-        pixels = (inputs * np.asarray(self.std) + np.asarray(self.mean)) * 255.0
-        return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    def sized(self, size: Sequence[int]) -> ModelCard:
+        """Return the card for inputs of another size; one number stands for all sides.
 
-    def check_size(self, size: tuple[int, int]) -> None:
-        """Raise a `UserError` when (height, width) does not fit the architecture."""
+        Raises:
+            UserError: When it has more or fewer sides than the input, or does not fit the
+                architecture.
+        """
+        size = tuple(size)
+        *first, last = self.sides
+        named = f"{', '.join(first)} and {last}" if first else last
+        if len(size) not in (1, len(self.input_size)):
+            raise UserError(
+                f"Input size {shown_size(size)} has {len(size)} sides, but the input of "
+                f"{self.network} has {len(self.input_size)}; pass {named}."
+            )
+        size = size * len(self.input_size) if len(size) == 1 else size
         multiple = self.size_multiple
         if min(size) < multiple or any(side % multiple for side in size):
-            height, width = (max(multiple, round(side / multiple) * multiple) for side in size)
+            nearest = [max(multiple, round(side / multiple) * multiple) for side in size]
+            several = f"multiples of {multiple}" if len(size) > 1 else f"a multiple of {multiple}"
             raise UserError(
-                f"Input size {size[0]}x{size[1]} does not fit {self.network}: height and width "
-                f"must be multiples of {multiple}; the nearest that fits is {height}x{width}."
+                f"Input size {shown_size(size)} does not fit {self.network}: {named} must be "
+                f"{several}; the nearest that fits is {shown_size(nearest)}."
             )
+        return self.replace(input_size=size)
+
+    def input_in_words(self) -> dict[str, str]:
+        """Return for a reader what the network takes and how a stored value gets there."""
+        shape = " × ".join(map(str, self.input_shape))
+        axes = ", ".join((*self.sides, "channels"))
+        colours = f", {'grey' if self.channels == 1 else self.color_order}"
+        stored = "pixel" if self.is_picture else "value"
+        scaled = stored if self.full_scale == 1 else f"{stored} / {self.full_scale:g}"
+        return {
+            "Input": f"{shape} ({axes}){colours if self.is_picture else ''}",
+            **({"Resized": self.resize} if self.is_picture else {}),
+            "Normalisation": f"({scaled} − mean) / std",
+        }
 
     def replace(self, **changes) -> ModelCard:
         """Return a copy with some fields changed."""
@@ -116,19 +166,26 @@ class ModelCard:
         card = cls(**values)
         if not len(card.mean) == len(card.std) == card.channels:
             raise UserError(f"{source}: the model card's mean, std and channels differ; {again}")
+        if len(card.input_size) != 2 if card.is_picture else not card.input_size:
+            what = "picture" if card.is_picture else "network"
+            raise UserError(
+                f"{source}: the model card has input_size {card.input_size!r} for a {what}; {again}"
+            )
+        if not min(*card.std, card.full_scale) > 0:
+            raise UserError(f"{source}: the model card's std or full_scale is not above 0; {again}")
         return card
+
+
+def shown_size(size: Sequence[int]) -> str:
+    """Return a size in words: "256x192", or "128" of a signal."""
+    return "x".join(map(str, size))
 
 
 def _is_a(kind: str, value: object) -> bool:
     """Return whether a value is of a field's type, given as it is written above."""
     if kind.startswith("tuple"):
         inner = kind[len("tuple[") :].split(",")[0]
-        wanted = 2 if kind == "tuple[int, int]" else None
-        return (
-            isinstance(value, tuple)
-            and (wanted is None or len(value) == wanted)
-            and all(_is_a(inner, item) for item in value)
-        )
+        return isinstance(value, tuple) and all(_is_a(inner, item) for item in value)
     if isinstance(value, bool):
         return False
     known = {"int": int, "float": int | float, "str": str, "dict": dict}

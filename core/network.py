@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.errors import UserError, near_miss
+from core.errors import no_such
 from core.model_card import ModelCard
+
+CLASSIFIER = "classifier"  # what published networks call their last layer
+PROFILES = (r"(.*\.)?total_(ops|params)",)  # left in a state dict by counters of operations
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,9 @@ class Network:
         skipped: Returns further such expressions for a model that was built (a classifier it has
             no use for).
         notes: Returns sentences a user shall read about a checkpoint, of its state and file name.
+        features: Stride → layer whose output has that many pixels of the input's side for one: the
+            maps that dense tasks build upon.
+        smallest: Least height and width of an input.
     """
 
     build: Callable[..., Any]
@@ -37,16 +44,18 @@ class Network:
     deploy: Callable[[Any], Any] = lambda model: model
     convert_state: Callable[[dict], dict] = lambda state: state
     infer: Callable[[dict], dict] = lambda state: {}
-    ignored: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = PROFILES
     skipped: Callable[[Any], tuple[str, ...]] = lambda model: ()
     notes: Callable[[Mapping[str, Any], str], list[str]] = lambda state, file: []
+    features: Mapping[int, str] = field(default_factory=dict)
+    smallest: int = 1
 
     def check_variant(self, variant: str | None) -> str:
         """Return the variant's name (the default for None), or raise a `UserError`."""
         if variant is None:
             return next(iter(self.variants))
         if variant not in self.variants:
-            raise UserError(f"No such variant: '{variant}'.{near_miss(variant, self.variants)}")
+            raise no_such("variant", variant, self.variants)
         return variant
 
     def published(self, state: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,3 +63,92 @@ class Network:
         from core.checkpoints.state import plain_names
 
         return plain_names(state, self.ignored)
+
+    def pyramid(self, model, strides: Sequence[int] | None = None):
+        """Return the `keras.Model` from a model's input to its feature maps, finest first.
+
+        Args:
+            model: Built by this network, deployed or not; the weights are shared.
+            strides: Which of `features`; None takes all.
+
+        Returns:
+            A model whose outputs are a list of maps (N, ceil(H / stride), ceil(W / stride), C).
+        """
+        import keras
+
+        strides = sorted(self.features if strides is None else strides)
+        unknown = [stride for stride in strides if stride not in self.features]
+        if unknown or not strides:
+            raise ValueError(
+                f"`strides` must be some of {sorted(self.features)}. Received: strides={strides}"
+            )
+        maps = [model.get_layer(self.features[stride]).output for stride in strides]
+        return keras.Model(model.input, maps, name=f"{model.name}_pyramid")
+
+
+def check_arguments(
+    variants: Mapping[str, Any],
+    variant: str,
+    input_shape: Sequence[int | None],
+    *,
+    channels: int | None = None,
+    multiple: int = 1,
+    smallest: int = 1,
+    classes: int | None = None,
+    sides: Sequence[str] = ("H", "W"),
+) -> None:
+    """Raise a `ValueError` for arguments that no network of a builder can be made with.
+
+    Args:
+        variants: The builder's table.
+        variant: Name in it.
+        input_shape: (H, W, C); H and W may be None.
+        channels: C of the architecture; None allows any.
+        multiple: What H and W must be multiples of.
+        smallest: Least H and W.
+        classes: Number of classes; None where there is no classifier.
+        sides: What the axes before the channels are called, where they are not H and W.
+    """
+    if variant not in variants:
+        raise ValueError(f"`variant` must be one of {list(variants)}. Received: {variant!r}")
+    known = [side for side in input_shape[:-1] if side is not None]
+    fits = len(input_shape) == len(sides) + 1 and channels in (None, input_shape[-1])
+    if not fits or any(side % multiple or side < smallest for side in known):
+        least = f", at least {smallest}" if smallest > multiple else ""
+        raise ValueError(
+            f"`input_shape` must be ({', '.join(sides)}, {channels or 'C'}) with "
+            f"{' and '.join(sides)} multiples of {multiple}{least} (or None). "
+            f"Received: input_shape={tuple(input_shape)}"
+        )
+    if classes is not None and classes < 1:
+        raise ValueError(f"`classes` must be a positive integer. Received: classes={classes}")
+
+
+def without_classifier(model) -> tuple[str, ...]:
+    """Return patterns of the published classifier's entries for a model built without one.
+
+    Such entries have no place on purpose: `core.checkpoints.load_torch_state(ignored=…)`.
+    """
+    if any(layer.name == CLASSIFIER for layer in model.layers):
+        return ()
+    return (rf"{CLASSIFIER}\.(weight|bias)",)
+
+
+def network_named(name: str, networks: Mapping[str, Network | str]) -> Network:
+    """Return one of several networks by its name.
+
+    Args:
+        name: Of the network.
+        networks: Name → the network, or where it stands as "module:attribute", which is then
+            imported.
+
+    Raises:
+        UserError: When there is none of that name; it says which one may be meant.
+    """
+    if name not in networks:
+        raise no_such("network", name, networks)
+    found = networks[name]
+    if isinstance(found, str):
+        module, attribute = found.split(":")
+        found = getattr(importlib.import_module(module), attribute)
+    return found

@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
+from core.documents import read_json, read_yaml
 from core.errors import UserError
 from core.files import claim_folder, write_atomic, write_json
 from core.model_card import ModelCard
@@ -150,7 +150,7 @@ class RunFolder:
         if not path.is_file():
             return {}
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = read_json(path)
         except ValueError:
             found = None
         if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
@@ -162,8 +162,6 @@ class RunFolder:
         write_json(self.path / "metrics.json", {**self.metrics(), key: values})
 
     def _read_config(self) -> dict:
-        import yaml
-
         path = self.path / "config.yaml"
         if not path.is_file():
             kind = "has no config.yaml" if self.path.is_dir() else "does not exist"
@@ -172,8 +170,8 @@ class RunFolder:
                 "wrote."
             )
         try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            document = read_yaml(path)
+        except ValueError as error:
             raise UserError(f"{path}: is damaged; train or import the run again.") from error
         if not isinstance(document, dict) or not isinstance(document.get("config"), dict):
             raise UserError(f"{path}: is not the config of a run; name another folder.")
@@ -182,7 +180,7 @@ class RunFolder:
     def _read_json(self, name: str) -> dict:
         path = self.path / name
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return read_json(path)
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: is missing or damaged; make the run again.") from error
 

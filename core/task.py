@@ -1,8 +1,9 @@
 """What an app tells core: one object that binds a domain to every shared command.
 
 An app subclasses `Task` once, in its `task.py`, and states what is particular to its domain;
-reading, training, evaluation, export and the command line follow from it. Importing a task must
-not import TensorFlow; methods import what they need.
+reading, training, evaluation, export and the command line follow from it. What a domain must say is
+abstract (`load`, `objective`, `decode`, `score`); everything else has a default. Importing a task
+must not import TensorFlow; methods import what they need.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.data.folders import named_files
+from core.data.images import SUFFIXES, as_rgb, read_image
 from core.data.index import Index, Sample, first_samples, spread
 from core.data.readers import Reader, read_with
-from core.errors import UserError, near_miss
+from core.data.splits import keep_or_split
+from core.errors import UserError, no_such, one_of
+from core.files import plain, write_json
 from core.model_card import ModelCard
+from core.network import Network, network_named
 
 if TYPE_CHECKING:
     from core.engines import Engine
-    from core.network import Network
     from core.training.config import TrainConfig
 
 
@@ -34,8 +39,9 @@ class Example:
     """A decoded sample at the network's size, before augmentation and normalisation.
 
     Attributes:
-        inputs: uint8 (H, W, C) image, or whatever the domain's `encode` understands.
-        target: The truth on the same grid, or None.
+        inputs: Stored values (uint8 (H, W, C) of a picture, (length, C) of a signal), or whatever
+            the domain's `encode` understands.
+        target: The truth, such as a mask on the same grid or a class, or None.
     """
 
     inputs: np.ndarray
@@ -62,7 +68,8 @@ class Scores:
     """The outcome of an evaluation.
 
     Attributes:
-        summary: Metric name → value over the data set.
+        summary: Metric name → value over the data set. Names are lower case, words joined by "_"
+            (`rank_1`); "samples" and "samples_<name>" count what is behind the values.
         per_sample: One row per sample, with its `id`.
         protocol: The definition behind the numbers, in words; printed with every table.
     """
@@ -77,15 +84,20 @@ class Task(abc.ABC):
 
     Attributes:
         name: The app's name on the command line.
-        networks: Catalog names this app can train; the first is the default.
+        networks: Name → `core.network.Network`, or where it stands as "module:attribute", of what
+            this app can train; the first is the default.
         readers: Data formats by name.
-        sample_data: Folder of the built-in sample data (`--data sample`).
+        input_kind, input_suffixes: What the files of a folder to predict are, in the singular, and
+            how their names end.
+        sample_data: Folder of the built-in sample data (`--data sample`), if there is any.
         headline: Name of the metric that chooses the best checkpoint, in `Scores.summary`.
         headline_mode: "max" or "min".
         int8_tolerance: How much of the headline metric an integer file may lose.
         defaults: Training defaults of the domain, by `TrainConfig` field.
         options: Choices of the domain's own (loss, protocol, ...) with their defaults.
         option_values: Allowed values of those options that are one of a few names.
+        option_least: Least values of those options that are numbers; whole ones, where the default
+            is.
         calibration_observer: How post-training int8 sets its ranges; one of
             `core.compress.scheme.OBSERVERS`.
         equalizes: Whether post-training int8 evens channel ranges first
@@ -99,15 +111,18 @@ class Task(abc.ABC):
     """
 
     name: str
-    networks: tuple[str, ...]
+    networks: Mapping[str, Network | str]
     readers: Mapping[str, Reader]
-    sample_data: Path
+    sample_data: Path | None = None
+    input_kind: str = "image"
+    input_suffixes: Sequence[str] = SUFFIXES
     headline: str
     headline_mode: str = "max"
     int8_tolerance: float = 0.01
     defaults: Mapping[str, Any] = {}
     options: Mapping[str, Any] = {}
     option_values: Mapping[str, Sequence[Any]] = {}
+    option_least: Mapping[str, float] = {}
     calibration_observer: str = "minmax"
     equalizes: bool = False
     compares_results: bool = False
@@ -117,13 +132,18 @@ class Task(abc.ABC):
 
     # --- networks ---------------------------------------------------------------------------
 
-    @abc.abstractmethod
-    def network(self, name: str) -> Network:
-        """Return a network of this app by catalog name; a `UserError` names the known ones."""
+    @property
+    def default_network(self) -> str:
+        """The name of the network that is trained where none is chosen."""
+        return next(iter(self.networks))
 
-    @abc.abstractmethod
+    def network(self, name: str) -> Network:
+        """Return a network of this app by name; a `UserError` names the known ones."""
+        return network_named(name, self.networks)
+
     def build_arguments(self, card: ModelCard) -> dict:
-        """Return the builder's arguments that follow from a card (classes, channels)."""
+        """Return the builder's arguments that follow from a card: its classes by default."""
+        return {"classes": len(card.labels)} if card.labels else {}
 
     def infer_arguments(self, network: str, state: Mapping[str, np.ndarray]) -> dict:
         """Return what a checkpoint tells of the builder's arguments ("variant", "classes")."""
@@ -133,48 +153,55 @@ class Task(abc.ABC):
 
     def read(self, path: str, format: str = "auto") -> Index:
         """Return the index of a data set; "sample" names the built-in sample data."""
-        if str(path) == "sample":
-            return read_with(self.readers, self.sample_data, format)
-        return read_with(self.readers, Path(path), format)
+        place = self.sample_data if str(path) == "sample" else Path(path)
+        if place is None:
+            raise UserError(f"'{self.name}' has no built-in sample data; pass --data PATH.")
+        return self.with_splits(read_with(self.readers, place, format))
+
+    def with_splits(self, index: Index) -> Index:
+        """Return a data set that was read with the splits a training needs; its own are kept."""
+        return keep_or_split(index)
 
     def files(self, inputs: Iterable[Path]) -> list[Sample]:
         """Return the samples `predict` makes of files and folders a user names."""
-        from core.data.images import find_images
-
         samples, seen = [], set()
-        for path in map(Path, inputs):
-            if not path.exists():
-                raise UserError(f"{path}: no such file or folder; check the path.")
-            for file in find_images(path, recursive=True) if path.is_dir() else [path]:
-                name = file.relative_to(path).as_posix() if path.is_dir() else file.name
-                if name in seen:
-                    raise UserError(
-                        f"{file}: a second input is called '{name}' and its result would "
-                        "overwrite the first one's; predict them into different folders."
-                    )
-                seen.add(name)
-                samples.append(Sample(id=name, inputs=(file,)))
+        for path, file in named_files(inputs, self.input_kind, self.input_suffixes):
+            name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+            if name in seen:
+                raise UserError(
+                    f"{file}: a second input is called '{name}' and its result would overwrite the "
+                    "first one's; predict them into different folders."
+                )
+            seen.add(name)
+            samples.append(Sample(id=name, inputs=(file,)))
         return samples
 
     def few_samples(self, index: Index) -> Index:
         """Return an index with a few samples of each split, to see that everything works."""
         return first_samples(index, QUICK_SAMPLES)
 
-    @abc.abstractmethod
     def check_data(self, index: Index, card: ModelCard) -> list[str]:
-        """Read every file of an index once and return what is wrong, a sentence each."""
+        """Read every sample of an index once and return what is wrong, a sentence each.
+
+        Found by default: what cannot be loaded, and equal inputs in two splits.
+        """
+        from core.data.check import check_samples, digest
+
+        return check_samples(
+            index.samples, lambda sample: ([], digest(self.load(sample, card).inputs))
+        )
 
     @abc.abstractmethod
     def load(self, sample: Sample, card: ModelCard) -> Example:
         """Decode a sample and bring it to the card's input size; the same every time (cached)."""
 
-    @abc.abstractmethod
     def augment(self, example: Example, rng: np.random.Generator, config: TrainConfig) -> Example:
-        """Return a randomly changed example; all randomness comes from `rng`."""
+        """Return a randomly changed example; all randomness comes from `rng`. Default: as it is."""
+        return example
 
-    @abc.abstractmethod
     def encode(self, example: Example, card: ModelCard) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the network's float32 input and the loss's target."""
+        return card.normalise(example.inputs), example.target
 
     def prepare(
         self,
@@ -253,12 +280,12 @@ class Task(abc.ABC):
         return model
 
     def training_input_shape(self, card: ModelCard, config: TrainConfig) -> tuple:
-        """Return (height, width, channels) of the trained graph; None sides where they vary."""
-        return (*card.input_size, card.channels)
+        """Return the input's shape of the trained graph; None sides where they vary."""
+        return card.input_shape
 
     def saved_input_shape(self, card: ModelCard) -> tuple:
-        """Return (height, width, channels) of the graph that is evaluated and saved."""
-        return (*card.input_size, card.channels)
+        """Return the input's shape of the graph that is evaluated and saved."""
+        return card.input_shape
 
     # --- training ---------------------------------------------------------------------------
 
@@ -277,10 +304,17 @@ class Task(abc.ABC):
         """Return the domain's options completed by defaults; a `UserError` for a wrong one."""
         for name, value in options.items():
             if name not in self.options:
-                raise UserError(f"No such option: '{name}'.{near_miss(name, self.options)}")
-            allowed = self.option_values.get(name)
-            if allowed is not None and value not in allowed:
-                raise UserError(f"Option '{name}' is '{value}'.{near_miss(value, allowed)}")
+                raise no_such("option", name, self.options)
+            if name in self.option_values:
+                one_of(value, self.option_values[name], f"Option '{name}'")
+            least = self.option_least.get(name)
+            if least is not None:
+                whole = isinstance(self.options[name], int)
+                kind, words = (int, "a whole number") if whole else (int | float, "a number")
+                if isinstance(value, bool) or not isinstance(value, kind) or not value >= least:
+                    raise UserError(
+                        f"Option '{name}' is {value!r}; it must be {words}, {least:g} or more."
+                    )
         return {**self.options, **options}
 
     # --- results ----------------------------------------------------------------------------
@@ -315,14 +349,23 @@ class Task(abc.ABC):
         """
         return []
 
-    @abc.abstractmethod
-    def draw(self, sample: Sample, result: Any, card: ModelCard) -> np.ndarray:
-        """Return the picture of a result: uint8 (H, W, 3)."""
+    def draw_input(self, sample: Sample, card: ModelCard) -> np.ndarray | None:
+        """Return the picture of what the network sees: uint8 (H, W, 3), or None without one."""
+        if not card.is_picture:
+            return None
+        if sample.inputs and sample.inputs[0].suffix.lower() in SUFFIXES:
+            return as_rgb(read_image(sample.inputs[0], card.channels))
+        pixels = np.asarray(self.load(sample, card).inputs)
+        return as_rgb(pixels) if pixels.dtype == np.uint8 else None
 
-    @abc.abstractmethod
     def draw_truth(self, sample: Sample, card: ModelCard) -> np.ndarray | None:
-        """Return the picture of a sample's truth, or None where it has none."""
+        """Return the picture of a sample's truth: uint8 (H, W, 3), or None without one."""
+        return None
 
-    @abc.abstractmethod
+    def draw(self, sample: Sample, result: Any, card: ModelCard) -> np.ndarray | None:
+        """Return the picture of a result: uint8 (H, W, 3), or None where results have none."""
+        return None
+
     def write(self, sample: Sample, result: Any, folder: Path, card: ModelCard) -> list[Path]:
-        """Write a result in the domain's file format and return the files."""
+        """Write a result in the domain's file format and return the files; by default as JSON."""
+        return [write_json(sample.file_in(folder, "_result.json"), plain(result))]

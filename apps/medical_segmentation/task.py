@@ -6,26 +6,20 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from apps import catalog
 from apps.medical_segmentation.data import READERS, SAMPLE_DATA
 from core.data.index import Index, Sample
-from core.data.splits import keep_or_split
-from core.errors import UserError, near_miss
+from core.drawing import regions
+from core.errors import UserError
 from core.model_card import ModelCard
 from core.task import Example, Objective, Scores, Task
 from core.training.config import TrainConfig
 
 SCALES = (0.75, 1.0, 1.25)  # of MK-UNet's multi-scale training
-# Foreground colours of overlays; Okabe and Ito's palette, which the colour-blind can tell apart.
-COLORS = np.array(
-    [(230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0),
-     (204, 121, 167)],
-    np.uint8,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,7 +38,7 @@ class MedicalSegmentation(Task):
     """2-D segmentation: one image in, one class index per pixel out."""
 
     name = "medseg"
-    networks = catalog.names("medseg")
+    networks = catalog.networks("medseg")
     readers = READERS
     sample_data = SAMPLE_DATA
     headline = "dice"
@@ -79,14 +73,6 @@ class MedicalSegmentation(Task):
 
     # --- networks -----------------------------------------------------------------------------
 
-    def network(self, name: str):
-        if name not in self.networks:
-            raise UserError(f"No such network: '{name}'.{near_miss(name, self.networks)}")
-        return catalog.network(name)
-
-    def build_arguments(self, card: ModelCard) -> dict:
-        return {"classes": classes_of(card)}
-
     def training_arguments(self, config: TrainConfig) -> dict:
         supervised = self.check_options(config.options)["supervision"] != "none"
         return {"auxiliary_heads": True} if supervised else {}
@@ -104,9 +90,6 @@ class MedicalSegmentation(Task):
         return keras.Model(model.input, keras.ops.stack(model.outputs, axis=1), name=model.name)
 
     # --- data ---------------------------------------------------------------------------------
-
-    def read(self, path: str, format: str = "auto") -> Index:
-        return keep_or_split(super().read(path, format))
 
     def check_data(self, index: Index, card: ModelCard) -> list[str]:
         from apps.medical_segmentation.data.masks import check
@@ -232,21 +215,26 @@ class MedicalSegmentation(Task):
         )
         return Scores(summarise(rows), rows, said)
 
+    def draw_input(self, sample: Sample, card: ModelCard) -> np.ndarray:
+        from core.data.images import as_rgb
+
+        return as_rgb(read(sample, card))
+
     def draw(self, sample: Sample, result: Segmentation, card: ModelCard) -> np.ndarray:
-        image = read(sample, card)
+        image = self.draw_input(sample, card)
         if result.mask.shape != image.shape[:2]:
             raise UserError(
                 "The 'official' protocol compares on a stretched grid that cannot be drawn; use "
                 "the native protocol for pictures."
             )
-        return overlay(image, result.mask)
+        return regions(image, result.mask)
 
     def draw_truth(self, sample: Sample, card: ModelCard) -> np.ndarray | None:
         from apps.medical_segmentation.data.masks import load_mask
 
         if not sample.targets:
             return None
-        return overlay(read(sample, card), load_mask(sample, classes_of(card)))
+        return regions(self.draw_input(sample, card), load_mask(sample, classes_of(card)))
 
     def write(
         self, sample: Sample, result: Segmentation, folder: Path, card: ModelCard
@@ -254,11 +242,8 @@ class MedicalSegmentation(Task):
         """Write the mask at the image's size: 0 and 255 for one class, else class indices."""
         from core.data.images import write_image
 
-        name = PurePosixPath(sample.id)
-        path = Path(folder) / name.with_name(f"{name.stem}_mask.png")
         mask = result.mask * np.uint8(255) if classes_of(card) == 1 else result.mask
-        write_image(path, mask)
-        return [path]
+        return [write_image(sample.file_in(folder, "_mask.png"), mask)]
 
 
 def classes_of(card: ModelCard) -> int:
@@ -271,30 +256,6 @@ def read(sample: Sample, card: ModelCard) -> np.ndarray:
     from core.data.images import read_image
 
     return read_image(sample.inputs[0], card.channels, page=sample.extra.get("page", 0))
-
-
-def overlay(image: np.ndarray, mask: np.ndarray, opacity: float = 0.35) -> np.ndarray:
-    """Return a picture with every class tinted and outlined: uint8 (H, W, 3).
-
-    Args:
-        image: uint8 (H, W, 1 or 3).
-        mask: uint8 (H, W) class indices, 0 is background.
-        opacity: Of the tint; outlines are opaque.
-    """
-    import cv2
-
-    picture = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image.copy()
-    width = max(1, round(max(mask.shape) / 400))
-    for value in np.unique(mask[mask > 0]):
-        color = COLORS[(int(value) - 1) % len(COLORS)]
-        region = mask == value
-        tinted = picture[region] * (1 - opacity) + color * opacity
-        picture[region] = np.rint(tinted).astype(np.uint8)
-        outlines, _ = cv2.findContours(
-            region.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
-        )
-        picture = cv2.drawContours(picture, outlines, -1, color.tolist(), width)
-    return picture
 
 
 _local = threading.local()

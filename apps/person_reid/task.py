@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from apps import catalog
 from apps.person_reid.data import READERS, SAMPLE_DATA
 from core.data.index import Index, Sample
-from core.errors import UserError, near_miss
+from core.errors import UserError, one_of
 from core.model_card import ModelCard
 from core.task import Example, Objective, Scores, Task
 from core.training.config import TrainConfig
@@ -32,10 +32,10 @@ class PersonReid(Task):
     """A crop of a person in; an embedding out, near those of the same person in other cameras."""
 
     name = "reid"
-    networks = catalog.names("reid")
+    networks = catalog.networks("reid")
     readers = READERS
     sample_data = SAMPLE_DATA
-    headline = "mAP"
+    headline = "map"
     int8_tolerance = 0.02
     compares_results = True
     equalizes = True  # the pointwise and depthwise pairs, and all before instance normalisations
@@ -72,6 +72,14 @@ class PersonReid(Task):
         "sampler": SAMPLERS,
         **{name: ("on", "off") for name in ("flip", "crop", "erase", "patch", "jitter")},
     }
+    option_least = {
+        "triplet_weight": 0,
+        "softmax_weight": 0,
+        "margin": 0,
+        "smoothing": 0,
+        "images": 2,
+        "fixed_epochs": 0,
+    }
     # Without its classifier the network is taught by its own float form.
     compress_options = {"sampler": "random", "fixed_epochs": 0}
     method_defaults = {
@@ -94,11 +102,6 @@ class PersonReid(Task):
     }
 
     # --- networks -----------------------------------------------------------------------------
-
-    def network(self, name: str):
-        if name not in self.networks:
-            raise UserError(f"No such network: '{name}'.{near_miss(name, self.networks)}")
-        return catalog.network(name)
 
     def build_arguments(self, card: ModelCard) -> dict:
         return {}
@@ -172,9 +175,6 @@ class PersonReid(Task):
             donors = _donors(self, config.data, config.format)
         return Example(augmented(example.inputs, rng, config.options, donors), example.target)
 
-    def encode(self, example: Example, card: ModelCard) -> tuple[np.ndarray, np.ndarray | None]:
-        return card.normalise(example.inputs), example.target
-
     def batch_order(
         self, index: Index, config: TrainConfig, rng: np.random.Generator
     ) -> list[np.ndarray] | None:
@@ -186,17 +186,6 @@ class PersonReid(Task):
 
     def check_options(self, options: Mapping[str, Any]) -> dict:
         checked = super().check_options(options)
-        for name in ("triplet_weight", "softmax_weight", "margin", "smoothing"):
-            if isinstance(checked[name], bool) or not isinstance(checked[name], int | float):
-                raise UserError(f"Option '{name}' is {checked[name]!r}; give a number.")
-            if checked[name] < 0:
-                raise UserError(f"Option '{name}' is {checked[name]}; it must be 0 or more.")
-        for name, least in (("images", 2), ("fixed_epochs", 0)):
-            value = checked[name]
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise UserError(
-                    f"Option '{name}' is {value!r}; it must be a whole number, {least} or more."
-                )
         kinds = str(checked["placement"]).split(",") if checked["placement"] else []
         if kinds and not (len(kinds) == PLACES and set(kinds) <= set(PLACEMENTS)):
             raise UserError(
@@ -238,11 +227,9 @@ class PersonReid(Task):
 
     def check_decoding(self, card: ModelCard) -> None:
         metric = card.decode.get("metric", METRICS[0])
-        if metric not in METRICS:
-            raise UserError(f"--set metric is '{metric}'.{near_miss(str(metric), METRICS)}")
+        one_of(metric, METRICS, "--set: metric")
         rerank = card.decode.get("rerank", RERANKINGS[0])
-        if rerank not in RERANKINGS:
-            raise UserError(f"--set rerank is '{rerank}'.{near_miss(str(rerank), RERANKINGS)}")
+        one_of(rerank, RERANKINGS, "--set: rerank")
 
     def decode(self, outputs: Sequence[np.ndarray], sample: Sample, card: ModelCard) -> np.ndarray:
         """Return the embedding, float32 (512,)."""
@@ -276,9 +263,6 @@ class PersonReid(Task):
 
         return embedding_picture(read_image(sample.inputs[0]), result)
 
-    def draw_truth(self, sample: Sample, card: ModelCard) -> np.ndarray | None:
-        return None
-
     def write(
         self, sample: Sample, result: np.ndarray, folder: Path, card: ModelCard
     ) -> list[Path]:
@@ -286,13 +270,9 @@ class PersonReid(Task):
 
         from core.files import write_atomic
 
-        name = PurePosixPath(sample.id)
         content = io.BytesIO()
         np.save(content, result, allow_pickle=False)
-        path = Path(folder) / name.with_name(f"{name.stem}_embedding.npy")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, content.getvalue())
-        return [path]
+        return [write_atomic(sample.file_in(folder, "_embedding.npy"), content.getvalue())]
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from apps.super_resolution.data import READERS, SAMPLE_DATA
 from apps.super_resolution.enlarge import enlarge_values, levels_of, scale_of
 from core.data.index import Index, Sample
 from core.data.splits import FRACTIONS, keep_or_split
-from core.errors import UserError, near_miss
+from core.errors import UserError
 from core.model_card import ModelCard
 from core.task import Example, Objective, Scores, Task
 from core.training.config import TrainConfig
@@ -40,7 +40,7 @@ class SuperResolution(Task):
     """A small picture in, the same picture enlarged by the network's scale out."""
 
     name = "superres"
-    networks = catalog.names("superres")
+    networks = catalog.networks("superres")
     readers = READERS
     sample_data = SAMPLE_DATA
     headline = "psnr"
@@ -60,6 +60,7 @@ class SuperResolution(Task):
     }
     options = {"loss": "auto", "patch": 0, "patches": 20, "intensity": "auto"}
     option_values = {"loss": ("auto", "l1", "charbonnier"), "intensity": ("auto", "on", "off")}
+    option_least = {"patch": 0, "patches": 1}
     # Eight bits are few for features that carry a photograph: ranges are learned, and the float
     # network, which has seen more pictures than a user fine-tunes on, is the teacher.
     method_defaults = {
@@ -88,11 +89,6 @@ class SuperResolution(Task):
 
     # --- networks -----------------------------------------------------------------------------
 
-    def network(self, name: str):
-        if name not in self.networks:
-            raise UserError(f"No such network: '{name}'.{near_miss(name, self.networks)}")
-        return catalog.network(name)
-
     def build_arguments(self, card: ModelCard) -> dict:
         return {}
 
@@ -107,8 +103,7 @@ class SuperResolution(Task):
 
     # --- data ---------------------------------------------------------------------------------
 
-    def read(self, path: str, format: str = "auto") -> Index:
-        index = super().read(path, format)
+    def with_splits(self, index: Index) -> Index:
         # DIV2K's published use: all training pictures train, the validation pictures measure.
         fractions = (0.9, 0.1, 0.0) if {"train", "val"} <= set(index.counts()) else FRACTIONS
         return keep_or_split(index, fractions=fractions)
@@ -195,12 +190,6 @@ class SuperResolution(Task):
 
     def check_options(self, options: Mapping[str, Any]) -> dict:
         checked = super().check_options(options)
-        for name, least in (("patch", 0), ("patches", 1)):
-            value = checked[name]
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise UserError(
-                    f"Option '{name}' is {value!r}; it must be a whole number, {least} or more."
-                )
         if 0 < checked["patch"] < SMALLEST_PATCH:
             raise UserError(
                 f"Option 'patch' is {checked['patch']}; a patch of the small picture has at least "
@@ -262,8 +251,8 @@ class SuperResolution(Task):
             if not quick:
                 row["ssim"] = ssim(result.image, large, scale, protocol)
                 plain = imresize(small, size=large.shape[:2])
-                row["bicubic psnr"] = psnr(plain, large, scale, protocol)
-                row["bicubic ssim"] = ssim(plain, large, scale, protocol)
+                row["bicubic_psnr"] = psnr(plain, large, scale, protocol)
+                row["bicubic_ssim"] = ssim(plain, large, scale, protocol)
             rows.append(row)
         names = [name for name in rows[0] if name != "id"] if rows else []
         summary = {name: float(np.mean([row[name] for row in rows])) for name in names}
@@ -280,10 +269,7 @@ class SuperResolution(Task):
     def write(self, sample: Sample, result: Enlarged, folder: Path, card: ModelCard) -> list[Path]:
         from core.data.images import write_image
 
-        name = PurePosixPath(sample.id)
-        path = Path(folder) / name.with_name(f"{name.stem}_x{scale_of(card)}.png")
-        write_image(path, result.image)
-        return [path]
+        return [write_image(sample.file_in(folder, f"_x{scale_of(card)}.png"), result.image)]
 
 
 def _tile(image: np.ndarray, top: int, left: int, card: ModelCard) -> np.ndarray:

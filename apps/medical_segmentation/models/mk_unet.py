@@ -12,10 +12,10 @@ import re
 import keras
 import numpy as np
 
-from core.layers.convolution import conv_norm, depthwise_norm
+from core.layers.convolution import conv_norm, convolution, depthwise_norm
 from core.layers.resize import BilinearUpsampling
 from core.model_card import ModelCard
-from core.network import Network
+from core.network import Network, check_arguments
 
 VARIANTS = {
     "base": {"channels": (16, 32, 64, 96, 160), "parameters": 315_566},
@@ -128,18 +128,6 @@ def attention_gate(signal, skip, name: str):
     return keras.layers.Multiply(name=name)([skip, gate])
 
 
-def head(x, classes: int, name: str):
-    """Map features to class logits, initialised as PyTorch's nn.Conv2d."""
-    bound = 1.0 / math.sqrt(x.shape[-1])
-    return keras.layers.Conv2D(
-        classes,
-        1,
-        kernel_initializer=keras.initializers.RandomUniform(-bound, bound),
-        bias_initializer=keras.initializers.RandomUniform(-bound, bound),
-        name=name,
-    )(x)
-
-
 def mk_unet(
     variant: str = "base",
     input_shape: tuple[int | None, int | None, int] = (256, 256, 3),
@@ -161,13 +149,7 @@ def mk_unet(
         A model from normalised images (N, H, W, channels) to logits (N, H, W, classes), or with
         `auxiliary_heads` to the list [out4, out3, out2, out1] of such logits.
     """
-    if variant not in VARIANTS:
-        raise ValueError(f"`variant` must be one of {list(VARIANTS)}. Received: {variant!r}")
-    if any(side is not None and side % STRIDE for side in input_shape[:2]):
-        raise ValueError(
-            f"Height and width must be multiples of {STRIDE} (or None). "
-            f"Received: input_shape={input_shape}"
-        )
+    check_arguments(VARIANTS, variant, input_shape, multiple=STRIDE, classes=classes)
     widths = VARIANTS[variant]["channels"]
     image = keras.Input(input_shape, name="image")
     x = image
@@ -193,12 +175,12 @@ def mk_unet(
         x = keras.layers.Activation("relu", name=f"decoder{k}.relu")(x)
         if auxiliary_heads and 2 <= k <= 4:
             factor = 2 ** (5 - k)
-            logits = head(x, classes, f"out{k - 1}")
+            logits = convolution(x, classes, 1, f"out{k - 1}")
             heads.append(BilinearUpsampling(factor, name=f"out{k - 1}.upsample")(logits))
         if k <= 4:
             skip = attention_gate(x, skips[4 - k], f"AG{k}")
             x = keras.layers.Add(name=f"decoder{k}.skip")([x, skip])
-    logits = head(x, classes, "out4")
+    logits = convolution(x, classes, 1, "out4")
     outputs = [logits, *reversed(heads)] if auxiliary_heads else logits
     return keras.Model(image, outputs, name=f"mk_unet_{variant}")
 
@@ -267,13 +249,11 @@ def card(variant: str) -> ModelCard:
 
 
 NETWORK = Network(
-    build=mk_unet,
-    variants=VARIANTS,
-    card=card,
+    mk_unet,
+    VARIANTS,
+    card,
     training_options={"auxiliary_heads": True},
     deploy=deploy,
     convert_state=fold_shuffles,
     infer=infer_arguments,
-    # Left in the state dict by the FLOP counter of the official training script.
-    ignored=(r"(.*\.)?total_(ops|params)",),
 )

@@ -15,18 +15,16 @@ import keras
 
 from apps.person_reid.models.osnet_deploy import deploy
 from apps.person_reid.models.osnet_names import (
-    IGNORED,
     STREAMS,
     checkpoint_notes,
     infer_arguments,
     light_layer,
-    skipped,
     transition,
 )
-from core.layers.convolution import BATCH_NORM
+from core.layers.convolution import activate, batch_norm
 from core.layers.instance_norm import InstanceNormalization
 from core.model_card import ModelCard
-from core.network import Network
+from core.network import Network, check_arguments, without_classifier
 
 # Where a block has instance normalisation; the names of the search: nowhere, inside the residual
 # branch (instead of its last batch normalisation), behind the sum, or both.
@@ -127,26 +125,15 @@ def _kaiming(fan_out: int) -> keras.initializers.Initializer:
     return keras.initializers.RandomNormal(stddev=math.sqrt(2.0 / fan_out))
 
 
-def batch_norm(x, name: str, *, affine: bool = True):
-    """Normalise by the batch, with PyTorch's constants."""
-    options = {**BATCH_NORM, "center": affine, "scale": affine}
-    return keras.layers.BatchNormalization(**options, name=name)(x)
-
-
 def instance_norm(x, name: str, *, affine: bool = True):
     """Normalise every channel of every sample by itself."""
     return InstanceNormalization(1e-5, center=affine, scale=affine, name=name)(x)
 
 
-def relu(x, name: str):
-    """Rectify."""
-    return keras.layers.Activation("relu", name=name)(x)
-
-
 def conv_norm_relu(x, filters: int, name: str, *, affine: bool = True):
     """Convolve by 1x1, normalise, rectify."""
     x = batch_norm(convolution(x, filters, 1, f"{name}.conv"), f"{name}.bn", affine=affine)
-    return relu(x, name)
+    return activate(x, "relu", name)
 
 
 def light_conv(x, filters: int, name: str, *, affine: bool = True):
@@ -160,7 +147,7 @@ def light_conv(x, filters: int, name: str, *, affine: bool = True):
         depthwise_initializer=_kaiming(filters * 9),
         name=f"{name}.conv2",
     )(x)
-    return relu(batch_norm(x, f"{name}.bn", affine=affine), name)
+    return activate(batch_norm(x, f"{name}.bn", affine=affine), "relu", name)
 
 
 def aggregation_gate(streams: list, name: str) -> list:
@@ -179,8 +166,8 @@ def aggregation_gate(streams: list, name: str) -> list:
     weighted = []
     for t, x in enumerate(streams):
         gate = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}.{t}.pool")(x)
-        gate = excite(relu(squeeze(gate), f"{name}.{t}.relu"))
-        gate = keras.layers.Activation("sigmoid", name=f"{name}.{t}.sigmoid")(gate)
+        gate = excite(activate(squeeze(gate), "relu", f"{name}.{t}.relu"))
+        gate = activate(gate, "sigmoid", f"{name}.{t}.sigmoid")
         weighted.append(keras.layers.Multiply(name=f"{name}.{t}")([x, gate]))
     return weighted
 
@@ -218,7 +205,7 @@ def omni_scale_block(
     x = keras.layers.Add(name=f"{name}.residual")([x, identity])
     if kind in ("INv2", "INv3"):
         x = instance_norm(x, f"{name}.IN" if kind == "INv2" else f"{name}.IN_out", affine=affine)
-    return relu(x, name)
+    return activate(x, "relu", name)
 
 
 def skeleton(image, widths: Sequence[int], stem: str, names: str, block, *, affine: bool = True):
@@ -236,7 +223,7 @@ def skeleton(image, widths: Sequence[int], stem: str, names: str, block, *, affi
     x = keras.layers.ZeroPadding2D(3, name="conv1.pad")(image)
     x = convolution(x, widths[0], 7, "conv1.conv", strides=2)
     normalise = instance_norm if stem == "instance" else batch_norm
-    x = relu(normalise(x, "conv1.bn", affine=affine), "conv1")
+    x = activate(normalise(x, "conv1.bn", affine=affine), "relu", "conv1")
     x = keras.layers.ZeroPadding2D(1, name="maxpool.pad")(x)  # zeros are harmless behind a ReLU
     x = keras.layers.MaxPooling2D(3, strides=2, name="maxpool")(x)
     for stage, width in enumerate(widths[1:], start=2):
@@ -249,7 +236,7 @@ def skeleton(image, widths: Sequence[int], stem: str, names: str, block, *, affi
     x = conv_norm_relu(x, widths[-1], "conv5", affine=affine)
     x = keras.layers.GlobalAveragePooling2D(name="global_avgpool")(x)
     x = linear(x, EMBEDDING, "fc.0")
-    return relu(batch_norm(x, "fc.1", affine=affine), "embedding")
+    return activate(batch_norm(x, "fc.1", affine=affine), "relu", "embedding")
 
 
 def linear(x, units: int, name: str):
@@ -263,19 +250,6 @@ def with_classifier(image, embedding, classes: int | None, name: str) -> keras.M
     if classes is None:
         return keras.Model(image, embedding, name=name)
     return keras.Model(image, [embedding, linear(embedding, classes, "classifier")], name=name)
-
-
-def check_arguments(variant: str, input_shape, classes: int | None) -> None:
-    """Raise a `ValueError` for arguments no OSNet can be built with."""
-    if variant not in VARIANTS:
-        raise ValueError(f"`variant` must be one of {list(VARIANTS)}. Received: {variant!r}")
-    if any(side is not None and side % STRIDE for side in input_shape[:2]):
-        raise ValueError(
-            f"Height and width must be multiples of {STRIDE} (or None). "
-            f"Received: input_shape={input_shape}"
-        )
-    if classes is not None and classes < 1:
-        raise ValueError(f"`classes` must be a positive integer. Received: classes={classes}")
 
 
 def osnet(
@@ -298,7 +272,7 @@ def osnet(
         A model from normalised images (N, H, W, C) to embeddings (N, 512), which are behind a ReLU
         and not normalised; with `classes` to [embeddings, logits (N, classes)].
     """
-    check_arguments(variant, input_shape, classes)
+    check_arguments(VARIANTS, variant, input_shape, multiple=STRIDE, classes=classes)
     table = VARIANTS[variant]
     placement = tuple(placement or table["placement"])
     if len(placement) != len(BLOCKS) or not set(placement) <= set(CANDIDATES):
@@ -347,12 +321,11 @@ def card(variant: str) -> ModelCard:
 
 
 NETWORK = Network(
-    build=osnet,
-    variants=VARIANTS,
-    card=card,
+    osnet,
+    VARIANTS,
+    card,
     deploy=deploy,
     infer=infer_arguments,
-    ignored=IGNORED,
-    skipped=skipped,
+    skipped=without_classifier,
     notes=checkpoint_notes,
 )

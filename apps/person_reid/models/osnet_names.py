@@ -17,9 +17,6 @@ import numpy as np
 STREAMS = 4
 # Outputs of the first convolution, the only layer whose width alone tells the variant's.
 WIDTHS = {64: "x1_0", 48: "x0_75", 32: "x0_5", 16: "x0_25"}
-# Entries that are no parameters: the counters of a FLOP counter that people leave in.
-IGNORED = (r"(.*\.)?total_(ops|params)",)
-CLASSIFIER = r"classifier\.(weight|bias)"
 IMAGENET_CLASSES = 1000
 
 _MULTIPLIER = r"x(?:1_0|0_75|0_5|0_25)"
@@ -106,15 +103,6 @@ def infer_arguments(state: Mapping[str, np.ndarray]) -> dict:
     if head is not None and head.ndim == 2:
         found["classes"] = int(head.shape[0])
     return found
-
-
-def skipped(model) -> tuple[str, ...]:
-    """Return patterns of published entries that a model has no place for on purpose.
-
-    The classifier of a network that was built without classes; pass them to
-    `core.checkpoints.load_torch_state(ignored=…)` beside `NETWORK.ignored`.
-    """
-    return () if any(layer.name == "classifier" for layer in model.layers) else (CLASSIFIER,)
 
 
 def is_imagenet_only(source: Mapping[str, Any] | str | PathLike) -> str:

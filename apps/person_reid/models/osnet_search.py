@@ -21,12 +21,13 @@ import numpy as np
 from apps.person_reid.models.osnet import (
     BLOCKS,
     CANDIDATES,
+    STRIDE,
     VARIANTS,
-    check_arguments,
     omni_scale_block,
     skeleton,
     with_classifier,
 )
+from core.network import check_arguments
 
 EPSILON = 1e-12
 FIRST_TEMPERATURE = 10.0
@@ -148,7 +149,7 @@ def osnet_search(
         A model from normalised images (N, H, W, C) to embeddings (N, 512), with `classes` to
         [embeddings, logits (N, classes)].
     """
-    check_arguments(variant, input_shape, classes)
+    check_arguments(VARIANTS, variant, input_shape, multiple=STRIDE, classes=classes)
     table = VARIANTS[variant]
     seeds = {name: None if seed is None else seed + k for k, name in enumerate(BLOCKS)}
 

@@ -9,15 +9,16 @@ github.com/ofsoundof/NTIRE2022_ESR (MIT).
 from __future__ import annotations
 
 import math
-import re
 
 import keras
 import numpy as np
 
+from apps.super_resolution.models.common import CHANNELS, clipped, pixel_card, variant_of_scale
 from core.layers.clip import Clip
-from core.layers.pixel_shuffle import DepthToSpace, from_torch_order
+from core.layers.convolution import convolution
+from core.layers.pixel_shuffle import DepthToSpace, state_from_torch_order
 from core.model_card import ModelCard
-from core.network import Network
+from core.network import Network, check_arguments
 
 # "distilled" channels leave a block after each of its convolutions, "remaining" ones go on to the
 # next. "stride" is that of the encoder, "scale" that of the output against the input.
@@ -117,23 +118,6 @@ class SquareRoot(keras.layers.Layer):
         return input_shape
 
 
-def convolution(x, filters: int, kernel: int, name: str, *, stride: int = 1, use_bias: bool = True):
-    """Convolve with zero padding kernel // 2 on all sides, initialised as PyTorch's nn.Conv2d."""
-    if stride > 1:  # "same" would put all of an even side's padding at its end
-        x = keras.layers.ZeroPadding2D(kernel // 2, name=f"{name}.padding")(x)
-    bound = 1.0 / math.sqrt(kernel * kernel * x.shape[-1])
-    return keras.layers.Conv2D(
-        filters,
-        kernel,
-        strides=stride,
-        padding="same" if stride == 1 else "valid",
-        use_bias=use_bias,
-        kernel_initializer=keras.initializers.RandomUniform(-bound, bound),
-        bias_initializer=keras.initializers.RandomUniform(-bound, bound),
-        name=name,
-    )(x)
-
-
 def activate(x, kind: str, name: str):
     """Apply "leaky_relu" (slope 0.05), "relu" or "silu"."""
     if kind == "leaky_relu":
@@ -207,21 +191,16 @@ def imdn(
         A model from RGB (N, H, W, 3) to RGB (N, scale·H, scale·W, 3), in [0, 1], of "rte" in
         [0, 255].
     """
-    if variant not in VARIANTS:
-        raise ValueError(f"`variant` must be one of {list(VARIANTS)}. Received: {variant!r}")
+    stride = encoder_stride(VARIANTS[variant]) if variant in VARIANTS else 1
+    check_arguments(VARIANTS, variant, input_shape, channels=CHANNELS, multiple=stride)
     table = VARIANTS[variant]
-    names, width, stride = table["names"], table["width"], encoder_stride(table)
-    if input_shape[-1] != 3 or any(side is not None and side % stride for side in input_shape[:2]):
-        raise ValueError(
-            f"`input_shape` must be (H, W, 3) with H and W multiples of {stride} (or None). "
-            f"Received: input_shape={input_shape}"
-        )
+    names, width = table["names"], table["width"]
     image = x = keras.Input(input_shape, name="image")
     use_bias = table.get("use_bias", True)
     for i, (name, step) in enumerate(table["encoder"]):
         if i > 0:
             x = activate(x, table["activation"], "fea_conv.1")
-        x = convolution(x, width, 3, name, stride=step, use_bias=use_bias or i == 0)
+        x = convolution(x, width, 3, name, strides=step, use_bias=use_bias or i == 0)
     features, outputs = x, []
     for i in range(names["first"], names["first"] + table["blocks"]):
         x = distillation_block(x, table, names["block"].format(i))
@@ -233,7 +212,7 @@ def imdn(
     x = convolution(x, width, kernel, name, use_bias=use_bias)
     x = keras.layers.Add(name="residual")([x, features])
     factor = table["scale"] * stride
-    x = convolution(x, 3 * factor**2, 3, names["end"])
+    x = convolution(x, CHANNELS * factor**2, 3, names["end"])
     if clip:
         x = Clip(0, table.get("peak", 1), name="clip")(x)
     x = DepthToSpace(factor, name="pixel_shuffle")(x)
@@ -248,13 +227,7 @@ def encoder_stride(table: dict) -> int:
 def convert_state(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return a published state dict with the upsampler's channels in TensorFlow's order."""
     # A reader of checkpoints takes the common prefix `model.` off the names of "rtc".
-    upsampler = re.compile(r"(upsampler\.0|(model\.)?2|RM\.0)\.(weight|bias)")
-    return {
-        name: from_torch_order(array, math.isqrt(array.shape[0] // 3))
-        if upsampler.fullmatch(name)
-        else array
-        for name, array in state.items()
-    }
+    return state_from_torch_order(state, r"(upsampler\.0|(model\.)?2|RM\.0)\.(weight|bias)")
 
 
 def infer_arguments(state: dict[str, np.ndarray]) -> dict:
@@ -269,18 +242,13 @@ def infer_arguments(state: dict[str, np.ndarray]) -> dict:
         if all(name in state or name.removeprefix("model.") in state for name in needed):
             return {"variant": variant}
     if "fea_conv.weight" in state and "upsampler.0.weight" in state:
-        scale = math.isqrt(state["upsampler.0.weight"].shape[0] // 3)
-        return {"variant": f"x{scale}"} if f"x{scale}" in VARIANTS else {}
+        return variant_of_scale(state, "upsampler.0.weight", VARIANTS)
     return {}
 
 
 def deploy(model: keras.Model) -> keras.Model:
     """Return the deployable network: the same weights, the output limited to the pixels' range."""
-    if any(isinstance(layer, Clip) for layer in model.layers):
-        return model
-    deployed = imdn(model.name.removeprefix("imdn_"), model.input_shape[1:], clip=True)
-    deployed.set_weights(model.get_weights())
-    return deployed
+    return clipped(model, imdn)
 
 
 def receptive_radius(table: dict) -> int:
@@ -297,38 +265,28 @@ def receptive_radius(table: dict) -> int:
 def card(variant: str) -> ModelCard:
     """Return the model card with the published settings."""
     table = VARIANTS[variant]
-    peak, plus = table.get("peak", 1), variant == "plus"
+    plus = variant == "plus"
     code = (
         "github.com/ofsoundof/NTIRE2022_ESR (MIT)"
         if plus
         else "github.com/Zheng222/IMDN (no licence stated)"
     )
-    return ModelCard(
-        network="imdn",
-        variant=variant,
-        app="superres",
+    return pixel_card(
+        "imdn",
+        variant,
+        table,
+        radius=receptive_radius(table),
+        published=PUBLISHED.get(variant, {}),
+        size_multiple=encoder_stride(table),
         title="IMDN: Lightweight Image Super-Resolution with Information Multi-distillation "
         "Network",
         paper="Z. Hui, X. Gao, Y. Yang, X. Wang, ACM MM 2019, arXiv:1909.11856",
         official_code=code,
         licence="MIT" if plus else "no licence stated: the authors' weights may not be passed on",
-        input_size=(128, 128),
-        size_multiple=encoder_stride(table),
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0 / peak,) * 3,
-        labels=(),
-        output=f"RGB in [0, {peak}]",
-        decode={"scale": table["scale"], "protocol": "y", "radius": receptive_radius(table)},
-        published={"parameters": table["parameters"], **PUBLISHED.get(variant, {})},
         checkpoints=CHECKPOINTS.get(variant, "github.com/Zheng222/IMDN, checkpoints/"),
     )
 
 
 NETWORK = Network(
-    build=imdn,
-    variants=VARIANTS,
-    card=card,
-    deploy=deploy,
-    convert_state=convert_state,
-    infer=infer_arguments,
+    imdn, VARIANTS, card, deploy=deploy, convert_state=convert_state, infer=infer_arguments
 )

@@ -8,18 +8,19 @@ channels is the base of DSCLoRA, arXiv:2504.11271, github.com/Yaozzz666/DSCF-SR 
 
 from __future__ import annotations
 
-import math
 import re
 
 import keras
 import numpy as np
 
+from apps.super_resolution.models.common import CHANNELS, pixel_card
 from core.layers.clip import Clip
 from core.layers.conv3xc import BRANCHES, Conv3XC, merge_branches, split_kernel
 from core.layers.conv_lora import ConvLoRA
-from core.layers.pixel_shuffle import DepthToSpace, from_torch_order
+from core.layers.convolution import convolution
+from core.layers.pixel_shuffle import DepthToSpace, state_from_torch_order
 from core.model_card import ModelCard
-from core.network import Network
+from core.network import Network, check_arguments
 
 # "width" channels in all blocks, "fused" after their concatenation; parameters of the merged form.
 VARIANTS = {
@@ -40,8 +41,8 @@ VARIANTS = {
     },
 }
 PUBLISHED = {
-    "x4": {"PSNR-Y Set14": 28.66, "PSNR-Y Urban100": 26.18, "GMACs at 1280x720": 28.63},
-    "s_x4": {"GMACs at 1280x720": 24.49},
+    "x4": {"PSNR-Y Set14": 28.66, "PSNR-Y Urban100": 26.18, "GMACs to 1280x720": 28.63},
+    "s_x4": {"GMACs to 1280x720": 24.49},
     "ntire24_x4": {"PSNR-Y Set5 (measured)": 31.739, "GMACs at 256x256": 9.83},
     "ntire25_x4": {"PSNR-Y Set5 (measured)": 31.736, "GMACs at 256x256": 9.55},
     "tiny_x4": {"PSNR-Y Set5 (measured)": 31.739, "GMACs at 256x256": 8.54,
@@ -54,20 +55,6 @@ RANGE = 255.0
 # the features whose affinities are compared.
 ADAPTATION = {"block_*": 2, "conv_2.eval_conv": 8, "upsampler.0": 8}
 FEATURES = (*(f"block_{k}" for k in range(1, 7)), "conv_2.eval_conv")
-
-
-def convolution(x, filters: int, kernel: int, name: str, *, use_bias: bool = True):
-    """Convolve (same padding), initialised as PyTorch's nn.Conv2d."""
-    bound = 1.0 / math.sqrt(kernel * kernel * x.shape[-1])
-    return keras.layers.Conv2D(
-        filters,
-        kernel,
-        padding="same",
-        use_bias=use_bias,
-        kernel_initializer=keras.initializers.RandomUniform(-bound, bound),
-        bias_initializer=keras.initializers.RandomUniform(-bound, bound),
-        name=name,
-    )(x)
 
 
 def conv3xc(x, filters: int, name: str, *, branches: bool):
@@ -119,10 +106,7 @@ def span(
     Returns:
         A model from RGB (N, H, W, 3) in [0, 1] to RGB (N, scale·H, scale·W, 3) in [0, 1].
     """
-    if variant not in VARIANTS:
-        raise ValueError(f"`variant` must be one of {list(VARIANTS)}. Received: {variant!r}")
-    if input_shape[-1] != 3:
-        raise ValueError(f"`input_shape` must be (H, W, 3). Received: input_shape={input_shape}")
+    check_arguments(VARIANTS, variant, input_shape, channels=CHANNELS)
     table = VARIANTS[variant]
     width, scale = table["width"], table["scale"]
     image = x = keras.Input(input_shape, name="image")
@@ -145,9 +129,9 @@ def span(
         joined = [features, conv3xc(x, width, "conv_2", branches=branches), outputs[0], first]
     x = fuse(joined, table["fused"], separate=separate)
     if table.get("enlarged"):
-        x = conv3xc(x, 3 * scale**2, "conv_2", branches=branches)
+        x = conv3xc(x, CHANNELS * scale**2, "conv_2", branches=branches)
     else:
-        x = convolution(x, 3 * scale**2, 3, "upsampler.0")
+        x = convolution(x, CHANNELS * scale**2, 3, "upsampler.0")
     if clip:
         x = Clip(0, 1, name="clip")(x)
     x = DepthToSpace(scale, name="pixel_shuffle")(x)
@@ -224,13 +208,7 @@ def _in_tensorflow_order(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     last = r"upsampler\.0"
     if "conv_near.weight" in state:
         last = r"conv_2\.(sk|conv\.2|eval_conv)"
-    last = re.compile(rf"{last}\.(weight|bias)")
-    return {
-        name: from_torch_order(array, math.isqrt(array.shape[0] // 3))
-        if last.fullmatch(name)
-        else array
-        for name, array in state.items()
-    }
+    return state_from_torch_order(state, rf"{last}\.(weight|bias)")
 
 
 def infer_arguments(state: dict[str, np.ndarray]) -> dict:
@@ -241,7 +219,7 @@ def infer_arguments(state: dict[str, np.ndarray]) -> dict:
     enlarged = "conv_near.weight" in state
     fused, joined = fusion.shape[:2]
     for variant, table in VARIANTS.items():
-        outputs = 3 * table["scale"] ** 2
+        outputs = CHANNELS * table["scale"] ** 2
         if enlarged != table.get("enlarged", False) or fused != table["fused"]:
             continue
         if enlarged and joined == outputs + 2 * table["width"]:
@@ -303,35 +281,25 @@ def card(variant: str) -> ModelCard:
         "f_x4": "github.com/Amazingren/NTIRE2025_ESR",
     }
     code = challenge.get(variant)
-    return ModelCard(
-        network="span",
-        variant=variant,
-        app="superres",
+    return pixel_card(
+        "span",
+        variant,
+        VARIANTS[variant],
+        radius=3 * VARIANTS[variant]["blocks"] + 3,
+        published=PUBLISHED.get(variant, {}),
         title="Swift Parameter-free Attention Network for Efficient Super-Resolution",
         paper="C. Wan et al., CVPRW 2024, arXiv:2311.12770",
         official_code=f"{code} (MIT)" if code else "github.com/hongyuanyu/SPAN (Apache-2.0)",
         licence=f"{'MIT' if code else 'Apache-2.0'}; weights follow the licence of their "
         "training data",
-        input_size=(128, 128),
-        size_multiple=1,
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
-        labels=(),
-        output="RGB in [0, 1]",
-        decode={
-            "scale": VARIANTS[variant]["scale"],
-            "protocol": "y",
-            "radius": 3 * VARIANTS[variant]["blocks"] + 3,
-        },
-        published={"parameters": VARIANTS[variant]["parameters"], **PUBLISHED.get(variant, {})},
         checkpoints=code or "linked at github.com/hongyuanyu/SPAN",
     )
 
 
 NETWORK = Network(
-    build=span,
-    variants=VARIANTS,
-    card=card,
+    span,
+    VARIANTS,
+    card,
     training_options={"branches": True},
     deploy=deploy,
     convert_state=convert_state,

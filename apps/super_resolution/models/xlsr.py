@@ -12,11 +12,18 @@ import re
 import keras
 import numpy as np
 
+from apps.super_resolution.models.common import (
+    CHANNELS,
+    clipped,
+    pixel_card,
+    scale_of,
+    variant_of_scale,
+)
 from core.layers.clip import Clip
 from core.layers.convolution import GroupedConv2D
 from core.layers.pixel_shuffle import DepthToSpace, from_torch_order
 from core.model_card import ModelCard
-from core.network import Network
+from core.network import Network, check_arguments
 
 # The paper's network is x3; the others differ in the last convolution only.
 VARIANTS = {
@@ -84,10 +91,7 @@ def xlsr(
     Returns:
         A model from RGB in [0, 1] (N, H, W, 3) to RGB (N, scale·H, scale·W, 3).
     """
-    if variant not in VARIANTS:
-        raise ValueError(f"`variant` must be one of {list(VARIANTS)}. Received: {variant!r}")
-    if input_shape[-1] != 3:
-        raise ValueError(f"`input_shape` must be (H, W, 3). Received: {input_shape}")
+    check_arguments(VARIANTS, variant, input_shape, channels=CHANNELS)
     scale = VARIANTS[variant]["scale"]
     image = keras.Input(input_shape, name="image")
     x = convolution(image, WIDTH, 3, "conv0", parts=GROUPS)
@@ -104,7 +108,7 @@ def xlsr(
     x = keras.layers.Concatenate(name="concat")([x, skip])
     x = convolution(x, WIDTH, 1, "conv3.conv")
     x = keras.layers.Activation("relu", name="conv3.relu")(x)
-    x = convolution(x, 3 * scale**2, 3, "conv4")
+    x = convolution(x, CHANNELS * scale**2, 3, "conv4")
     if clip:
         x = Clip(0, 1, name="clip")(x)
     x = DepthToSpace(scale, name="pixel_shuffle")(x)
@@ -134,18 +138,16 @@ def convert_state(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     for name in ("conv4.weight", "conv4.bias"):
         if name in converted:
             array = converted[name]
-            ordered = from_torch_order(array, math.isqrt(array.shape[0] // 3))
-            colours = ordered.reshape(-1, 3, *array.shape[1:])[:, ::-1]
+            ordered = from_torch_order(array, scale_of(array.shape[0]))
+            colours = ordered.reshape(-1, CHANNELS, *array.shape[1:])[:, ::-1]
             converted[name] = colours.reshape(array.shape)
     return converted
 
 
 def infer_arguments(state: dict[str, np.ndarray]) -> dict:
     """Return the variant of a published state dict, as far as its shapes tell it."""
-    if "conv4.weight" not in state or "Gblocks.0.conv1.weight" not in state:
-        return {}
-    variant = f"x{math.isqrt(state['conv4.weight'].shape[0] // 3)}"
-    return {"variant": variant} if variant in VARIANTS else {}
+    own = "Gblocks.0.conv1.weight" in state
+    return variant_of_scale(state, "conv4.weight", VARIANTS) if own else {}
 
 
 def deploy(model: keras.Model) -> keras.Model:
@@ -154,34 +156,22 @@ def deploy(model: keras.Model) -> keras.Model:
     Each group block is one grouped CONV_2D, which XNNPACK computes three to four times as fast as
     what `GroupedConv2D` becomes (groups of 8 channels are not narrow).
     """
-    if any(isinstance(layer, Clip) for layer in model.layers):
-        return model
-    deployed = xlsr(
-        model.name.removeprefix("xlsr_"), model.input_shape[1:], clip=True, whole_groups=True
-    )
-    deployed.set_weights(model.get_weights())
-    return deployed
+    return clipped(model, xlsr, whole_groups=True)
 
 
 def card(variant: str) -> ModelCard:
     """Return the model card with the published settings."""
-    return ModelCard(
-        network="xlsr",
-        variant=variant,
-        app="superres",
+    return pixel_card(
+        "xlsr",
+        variant,
+        VARIANTS[variant],
+        radius=5,
+        published=PUBLISHED.get(variant, {}),
         title="XLSR: Extremely Lightweight Quantization Robust Real-Time Single-Image "
         "Super Resolution for Mobile Devices",
         paper="M. Ayazoglu, CVPR 2021 Workshops, arXiv:2105.10288",
         official_code="none; github.com/cxzhou95/XLSR (MIT) is another's PyTorch version",
         licence="architecture and weights of cxzhou95/XLSR: MIT",
-        input_size=(128, 128),
-        size_multiple=1,
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
-        labels=(),
-        output="RGB in [0, 1]",
-        decode={"scale": VARIANTS[variant]["scale"], "protocol": "y", "radius": 5},
-        published={"parameters": VARIANTS[variant]["parameters"], **PUBLISHED.get(variant, {})},
         checkpoints="github.com/cxzhou95/XLSR, exp/OneCyclicLR/best.pt"
         if variant == "x3"
         else "none published",
@@ -189,10 +179,5 @@ def card(variant: str) -> ModelCard:
 
 
 NETWORK = Network(
-    build=xlsr,
-    variants=VARIANTS,
-    card=card,
-    deploy=deploy,
-    convert_state=convert_state,
-    infer=infer_arguments,
+    xlsr, VARIANTS, card, deploy=deploy, convert_state=convert_state, infer=infer_arguments
 )
