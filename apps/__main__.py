@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from apps.catalog import APPS, names
+from apps.catalog import APPS, BACKBONE, names
 from core.command_line.options import Json
 from core.command_line.program import Command, new_app
 from core.command_line.tables import say, show_json, show_table
@@ -39,20 +39,21 @@ def build() -> typer.Typer:
 
 
 def apps(json: Json = False) -> None:
-    """List the apps and their systems."""
+    """List the apps and their networks."""
     rows = [
         {
             "app": entry.name,
             "command": f"gossamer {entry.name}",
             "summary": entry.summary,
-            "systems": list(names(entry.name)),
+            "networks": list(names(entry.name)),
         }
         for entry in APPS.values()
     ]
     if json:
-        show_json(rows)
+        show_json({"apps": rows, "backbones": list(names(BACKBONE))})
     else:
-        show_table(("app", "command", "summary", "systems"), [tuple(r.values()) for r in rows])
+        show_table(("app", "command", "summary", "networks"), [tuple(r.values()) for r in rows])
+        say(f"Backbones that any app may build upon: {', '.join(names(BACKBONE))}.")
 
 
 def doctor(json: Json = False) -> None:
@@ -62,7 +63,7 @@ def doctor(json: Json = False) -> None:
     findings = examine()
     missing = [finding for finding in findings if finding.status == MISSING]
     if json:
-        show_json({"ok": not missing, "findings": findings})
+        show_json({"passed": not missing, "findings": findings})
     else:
         rows = [(f.check, f.status, f.found) for f in findings]
         show_table(("check", "status", "found"), rows)

@@ -6,18 +6,18 @@ variant, since the variants of a system are one architecture.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 import keras
+import network_checks
 import numpy as np
+import pytest
 
 from apps import catalog
 from core.checkpoints import load_torch_state, torch_state
-from core.compress.quantize import quantize_aware
-from core.compress.ranges import calibrate
-from core.engines import LiteRTEngine, output_error, signal_to_noise
-from core.export.convert import to_tflite
-from core.export.inspect import float_operators, foreign_operators, output_steps, requantisation
+from core.engines import output_error
+from core.layers.clip import Clip
 
 VARIANTS = [(name, v) for name in catalog.names() for v in catalog.network(name).variants]
 
@@ -31,7 +31,8 @@ def smallest(name: str) -> str:
 def small_shape(name: str) -> tuple[int, int, int]:
     """Return an input that is quick and not square, so that swapped sides are noticed."""
     card = catalog.card(name, smallest(name))
-    unit = max(8, card.size_multiple)
+    step = max(8, card.size_multiple)
+    unit = step * -(-catalog.network(name).smallest // (2 * step))
     return (2 * unit, 3 * unit, card.channels)
 
 
@@ -39,10 +40,22 @@ def small_shape(name: str) -> tuple[int, int, int]:
 def trained_like(name: str) -> keras.Model:
     """Return the smallest variant with weights of a plausible scale and live statistics.
 
-    Fresh weights of std 0.02 make every activation vanish, which hides errors.
+    Fresh weights of std 0.02 make every activation vanish, which hides errors; with full factors
+    of the norms a deep network may be chaotic, so that not even two float programs agree. The
+    largest factors are taken that are sound.
     """
     keras.utils.set_random_seed(1)
     model = catalog.build(name, smallest(name), input_shape=small_shape(name))
+    inputs = samples(name)[:1]
+    for gain in (1.0, 0.5, 0.25):
+        load_torch_state(model, _plausible_state(model, gain))
+        disturbed = inputs * np.float32(1 + 1e-6)
+        if output_error(*(network_checks.outputs_of(model, x) for x in (inputs, disturbed))) < 1e-4:
+            break
+    return model
+
+
+def _plausible_state(model, gain: float) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(1)
     state = {}
     for key, value in torch_state(model).items():
@@ -51,48 +64,41 @@ def trained_like(name: str) -> keras.Model:
             fan_in = np.prod(value.shape[1:])
             state[key] = rng.standard_normal(value.shape) * np.sqrt(2.0 / fan_in)
         elif leaf in ("weight", "running_var"):
-            state[key] = rng.uniform(0.5, 1.5, value.shape)
+            state[key] = rng.uniform(0.5, 1.5, value.shape) * (gain if leaf == "weight" else 1.0)
         else:
             state[key] = 0.1 * rng.standard_normal(value.shape)
-    load_torch_state(model, {k: v.astype(np.float32) for k, v in state.items()})
-    return model
+    return {key: value.astype(np.float32) for key, value in state.items()}
 
 
 @cache
 def samples(name: str) -> np.ndarray:
-    """Return eight smooth random inputs (images have no white noise), of the network's range."""
+    """Return eight inputs of the network's range."""
     height, width, channels = small_shape(name)
-    coarse = np.random.default_rng(0).standard_normal((8, height // 8, width // 8, channels))
-    if catalog.card(name).pixel_range() is not None:
-        low, high = catalog.card(name, smallest(name)).pixel_range()  # inputs that are pixels
-        coarse = np.clip((low + high) / 2 + (high - low) / 10 * coarse, low, high)
-    return np.repeat(np.repeat(coarse, 8, axis=1), 8, axis=2).astype(np.float32)
-
-
-@cache
-def float_file(name: str) -> bytes:
-    return to_tflite(trained_like(name), "float32")
-
-
-@cache
-def int8_pair(name: str) -> tuple[keras.Model, bytes]:
-    """Return the calibrated fake-quantized model and its file."""
-    quantized = quantize_aware(trained_like(name))
-    calibrate(quantized, samples(name))
-    return quantized, to_tflite(quantized, "int8", io="int8")
+    inputs = network_checks.smooth(8, height, width, channels)
+    limits = catalog.card(name, smallest(name)).pixel_range()
+    if limits is not None:  # inputs that are pixels
+        low, high = limits
+        inputs = np.clip((low + high) / 2 + (high - low) / 10 * inputs, low, high)
+    return inputs.astype(np.float32)
 
 
 def check_parameters(name: str, variant: str) -> None:
-    network = catalog.network(name)
-    model = network.build(
-        variant, (*network.card(variant).input_size, 3), **network.training_options
-    )
-    published = network.card(variant).published["parameters"]
-    assert published in (_parameters(model), _parameters(network.deploy(model)))
+    network, card = catalog.network(name), catalog.card(name, variant)
+    shape = (*card.input_size, card.channels)
+    model = network.build(variant, shape, **network.training_options)
+    counted = network_checks.parameters
+    assert card.published["parameters"] in (counted(model), counted(network.deploy(model)))
 
 
-def _parameters(model) -> int:
-    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+def check_macs(name: str, variant: str) -> None:
+    """Where the card says "GMACs at HxW", the kernels have so many, to its last digit."""
+    network, card = catalog.network(name), catalog.card(name, variant)
+    for what, number in card.published.items():
+        if size := re.fullmatch(r"GMACs at (\d+)x(\d+)", what):
+            shape = (int(size[1]), int(size[2]), card.channels)
+            counted = network_checks.macs(network.build(variant, shape)) / 1e9
+            digits = len(str(number).partition(".")[2])
+            assert round(counted, digits) == number
 
 
 def check_layer_names_unique_and_stable(name: str, variant: str) -> None:
@@ -129,22 +135,47 @@ def check_refuses_wrong_size(name: str) -> None:
     else:
         assert card.size_multiple == 1
 
+    smallest_side = catalog.network(name).smallest
+    if smallest_side > card.size_multiple:
+        wrong = (smallest_side - 1, 4 * smallest_side, card.channels)
+        with pytest.raises(ValueError, match=f"at least {smallest_side}.*{wrong[0]}"):
+            catalog.build(name, smallest(name), input_shape=wrong)
+
+
+def check_deploy(name: str) -> None:
+    """The deployable network computes the same, but for a limit to the pixels' range."""
+    model, inputs = trained_like(name), samples(name)[:2]
+    deploy = catalog.network(name).deploy
+    deployed = deploy(model)
+    expected = network_checks.outputs_of(model, inputs)
+    for layer in deployed.layers:
+        if isinstance(layer, Clip):
+            expected = [np.clip(values, layer.low, layer.high) for values in expected]
+    assert output_error(expected, network_checks.outputs_of(deployed, inputs)) < 1e-4
+    assert (deployed.name, deployed.input_shape) == (model.name, model.input_shape)
+    assert deploy(deployed) is deployed
+
+
+def check_feature_maps(name: str) -> None:
+    """The maps have the sizes their strides say, and are those of the deployable network."""
+    network, model, inputs = catalog.network(name), trained_like(name), samples(name)[:2]
+    pyramid = network.pyramid(model)
+    height, width, _ = small_shape(name)
+    for stride, tensor in zip(sorted(network.features), pyramid.outputs, strict=True):
+        assert tensor.shape[1:3] == (-(-height // stride), -(-width // stride))
+    deployed = network.pyramid(network.deploy(model))
+    maps = network_checks.outputs_of(pyramid, inputs)
+    assert output_error(maps, network_checks.outputs_of(deployed, inputs)) < 1e-5
+
 
 def check_open_size_equals_fixed(name: str) -> None:
     fixed = trained_like(name)
-    open_model = catalog.build(name, smallest(name), input_shape=(None, None, fixed.input.shape[3]))
-    open_model.set_weights(fixed.get_weights())
-    inputs = samples(name)[:2]
-    assert output_error(_outputs(fixed, inputs), _outputs(open_model, inputs)) < 1e-5
+    opened = catalog.build(name, smallest(name), input_shape=(None, None, fixed.input.shape[3]))
+    network_checks.check_open_size(fixed, opened, samples(name)[:2])
 
 
 def check_save_and_load(name: str, folder) -> None:
-    model = trained_like(name)
-    model.save(folder / "model.keras")
-    loaded = keras.models.load_model(folder / "model.keras", compile=False)
-    inputs = samples(name)[:2]
-    assert output_error(_outputs(model, inputs), _outputs(loaded, inputs)) == 0.0
-    assert [layer.name for layer in loaded.layers] == [layer.name for layer in model.layers]
+    network_checks.check_saving(trained_like(name), samples(name)[:2], folder)
 
 
 def check_learns(name: str) -> None:
@@ -175,37 +206,10 @@ def check_learns(name: str) -> None:
 
 
 def check_float_file(name: str) -> None:
-    inputs, card = samples(name)[:4], catalog.card(name, smallest(name))
-    reference = _outputs(trained_like(name), inputs)
-    assert foreign_operators(float_file(name)) == []
-    for delegate in (True, False):
-        engine = LiteRTEngine(float_file(name), card, delegate=delegate)
-        assert output_error(reference, engine(inputs)) < 1e-4
+    card = catalog.card(name, smallest(name))
+    network_checks.check_float_file(trained_like(name), card, samples(name)[:4])
 
 
 def check_int8_file(name: str) -> None:
-    """Integers throughout, ratios XNNPACK computes, and the file computes what Keras simulated.
-
-    Random weights lose far more to 8 bits than trained ones, so the budget is not absolute: the
-    file must be as close to the float network as its simulation is.
-    """
-    quantized, content = int8_pair(name)
-    inputs, card = samples(name), catalog.card(name, smallest(name))
-    assert foreign_operators(content) == []
-    assert [operator.name for operator in float_operators(content)] == []
-    assert [str(entry) for entry in requantisation(content) if entry.fatal] == []
-    reference = _outputs(trained_like(name), inputs)
-    simulated = signal_to_noise(reference, _outputs(quantized, inputs))
-    assert simulated > 12.0
-    for delegate in (True, False):
-        engine = LiteRTEngine(content, card, delegate=delegate)
-        outputs = engine(inputs)
-        assert signal_to_noise(reference, outputs) > simulated - 1.5
-        if delegate:  # what Keras simulates is what the file computes
-            steps = output_steps(content, engine.output_indices)
-            for ours, theirs, step in zip(_outputs(quantized, inputs), outputs, steps, strict=True):
-                assert (np.abs(ours - theirs) <= 1.01 * step).mean() >= 0.999
-
-
-def _outputs(model, inputs) -> list[np.ndarray]:
-    return [np.asarray(o) for o in keras.tree.flatten(model(inputs, training=False))]
+    card = catalog.card(name, smallest(name))
+    network_checks.check_int8_file(trained_like(name), card, samples(name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,18 +32,68 @@ class Golden:
                     state[name] = value * np.float32(gain)
         return state
 
-    def inputs(self) -> np.ndarray:
-        """Return the input, channels last."""
-        spec = self.meta["input"]
-        values = np.random.default_rng(spec["seed"]).standard_normal(tuple(spec["shape"]))
-        return values.astype(np.float32).transpose(0, 2, 3, 1)
+    def inputs(self, mean: float = 0.0, deviation: float = 1.0) -> np.ndarray:
+        """Return the input, channels last: normal noise, shifted as `meta["input"]` says."""
+        spec = self.meta.get("input")
+        shape, seed = (
+            (spec["shape"], spec["seed"])
+            if isinstance(spec, dict)
+            else (self.meta["input_shape"], self.meta["seed"])
+        )
+        noise = np.random.default_rng(seed).standard_normal(tuple(shape)).astype(np.float32)
+        return (mean + deviation * noise).astype(np.float32).transpose(0, 2, 3, 1)
+
+    def case(self, name: str, input_shape: Sequence[int] | None = None) -> Golden:
+        """Return one of several small modules: parameters `<name>.…`, outputs `<name>/…`.
+
+        Args:
+            name: Of the case.
+            input_shape: (N, C, H, W), where the file does not say it.
+        """
+        shape = input_shape or self.meta["cases"][name]["input_shape"]
+        return Golden(
+            {**self.meta, "input": {"shape": shape, "seed": 0}},
+            {k: v for k, v in self.shapes.items() if k.startswith(f"{name}.")},
+            {k: v for k, v in self.outputs.items() if k.startswith(f"{name}/")},
+        )
 
     def error(self, name: str, value: np.ndarray) -> float:
-        """Return the largest difference of a (N, H, W, C) value, relative to the output's scale."""
+        """Return the largest difference of a value, relative to the output's scale.
+
+        Args:
+            name: Of the output.
+            value: (N, H, W, C), or (N, C) where the published one may have sides of one.
+        """
         expected, shape, stride = self.outputs[name]
-        value = np.asarray(value).transpose(0, 3, 1, 2)
+        value = np.asarray(value)
+        value = value.transpose(0, 3, 1, 2) if value.ndim == 4 else value
+        if value.ndim == 2 and shape[2:] == (1, 1):
+            value = value[..., None, None]
         assert value.shape == shape, (name, value.shape, shape)
         return float(np.abs(value.ravel()[::stride] - expected).max() / np.abs(expected).max())
+
+    def errors(
+        self,
+        model,
+        inputs: np.ndarray,
+        end: Callable[[str], str] = lambda name: name,
+        names: Iterable[str] | None = None,
+    ) -> dict[str, float]:
+        """Return the error of every output (or of some) of a model, read at its layers.
+
+        Args:
+            model: A Keras model with these parameters.
+            inputs: Its inputs.
+            end: Output's name → name of the layer that gives it.
+            names: Which outputs.
+        """
+        import keras
+
+        names = list(self.outputs if names is None else names)
+        assert names
+        layers = [model.get_layer(end(name)).output for name in names]
+        values = keras.tree.flatten(keras.Model(model.input, layers)(inputs, training=False))
+        return {n: self.error(n, value) for n, value in zip(names, values, strict=True)}
 
 
 def parameter(name: str, shape: tuple[int, ...]) -> np.ndarray:

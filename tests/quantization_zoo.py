@@ -7,6 +7,7 @@ from keras import layers
 from core.layers.clip import Clip
 from core.layers.convolution import GroupedConv2D
 from core.layers.pixel_shuffle import DepthToSpace
+from core.layers.resize import NearestResize
 from core.model_card import ModelCard
 
 CARD = ModelCard("toy", "a", "medseg")
@@ -215,6 +216,23 @@ def pooled_pyramid(x):
     return layers.Maximum()([a, x]), layers.Conv2D(2, 3, strides=2, padding="same")(b)
 
 
+def hard_sigmoid_gates(x):
+    """Behind a kernel that takes it in, behind a norm, and a layer's own."""
+    mean = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    taken = layers.Activation("hard_sigmoid")(layers.Conv2D(4, 1)(mean))
+    normed = layers.BatchNormalization()(layers.Conv2D(4, 1, use_bias=False)(x))
+    own = layers.Conv2D(4, 1, activation="hard_sigmoid")(x)
+    gates = layers.Multiply()([keras.ops.hard_sigmoid(normed), own])
+    return layers.Multiply()([x, taken]), gates
+
+
+def enlarged_gate(x):
+    """A gate at half the resolution of odd sides."""
+    x = layers.Cropping2D(((0, 1), (1, 0)))(x)
+    small = layers.Conv2D(4, 1)(layers.AveragePooling2D(2)(x))
+    return layers.Multiply()([x, NearestResize()([layers.Activation("sigmoid")(small), x])])
+
+
 def squares_and_differences(x):
     centred = x - keras.ops.mean(x, axis=(1, 2), keepdims=True)
     return layers.Conv2D(3, 1)(keras.ops.square(centred)), layers.Subtract()([x, centred])
@@ -228,6 +246,7 @@ NETWORKS = [
     inverted_residual, hard_swish_gate, swish, gelu, leaky_and_tanh, separable, one_dimensional,
     dense_norm, layer_norm, transformer_block, attention_after_norm, own_attention,
     preprocessing, split_and_shuffle, pooled_pyramid, squares_and_differences,
+    hard_sigmoid_gates, enlarged_gate,
 ]  # fmt: skip
 
 

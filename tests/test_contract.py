@@ -15,6 +15,11 @@ def test_parameters_are_the_published_ones(name, variant):
 
 
 @per_variant
+def test_multiplications_are_the_published_ones(name, variant):
+    contract.check_macs(name, variant)
+
+
+@per_variant
 def test_layer_names_are_unique_and_stable(name, variant):
     contract.check_layer_names_unique_and_stable(name, variant)
 
@@ -27,6 +32,16 @@ def test_the_seed_decides_the_start(name):
 @per_system
 def test_refuses_a_size_that_does_not_fit(name):
     contract.check_refuses_wrong_size(name)
+
+
+@per_system
+def test_the_deployable_network_computes_the_same(name):
+    contract.check_deploy(name)
+
+
+@pytest.mark.parametrize("name", [n for n in catalog.names() if catalog.network(n).features])
+def test_feature_maps_have_their_strides(name):
+    contract.check_feature_maps(name)
 
 
 @per_system

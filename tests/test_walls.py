@@ -1,69 +1,100 @@
-"""The walls of the house: who may import whom, who may print, what must stay light."""
+"""The walls of the house: who may import whom, where a thing is done, what must stay light.
+
+Floors and circles are those that `tools/house.py` draws.
+"""
 
 import ast
+import importlib.util
+import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-SOURCES = sorted([*ROOT.glob("core/**/*.py"), *ROOT.glob("apps/**/*.py")])
-HEAVY = ("tensorflow", "keras", "tf_keras", "numpy", "cv2", "albumentations", "scipy", "matplotlib")
+from apps.catalog import APPS
 
-# Floors of core, from the ground; an import goes down or stays on its floor.
-FLOORS = (
-    ("core.errors", "core.files"),
-    ("core.model_card", "core.network", "core.layers", "core.checkpoints"),
-    ("core.compress",),
-    ("core.data",),
-    ("core.task", "core.run_folder", "core.training.config"),
-    ("core.engines", "core.evaluate", "core.training"),
-    ("core.export", "core.explain"),
-    ("core.command_line",),
-)
+ROOT = Path(__file__).resolve().parent.parent
+HEAVY = ("tensorflow", "keras", "tf_keras", "numpy", "cv2", "albumentations", "scipy", "matplotlib")
 # An engine checks a file before the interpreter sees it, and reads its card; the analysis of
-# kernels reads files too.
+# kernels reads files too; a run folder holds the choices of a training.
 LOOKING_UP = {
     ("core.engines", "core.export.inspect"),
     ("core.engines", "core.export.metadata"),
     ("core.compress.analysis", "core.export"),
+    ("core.run_folder", "core.training.config"),
+}
+LONGEST = 400  # lines of a file; docs/architecture.md says why for those that have more
+
+# What is done in one place: which calls, and who may make them.
+DRAWING = {
+    "applyColorMap", "arrowedLine", "circle", "drawContours", "ellipse", "fillPoly", "line",
+    "polylines", "putText", "rectangle", "ImageDraw.Draw", "ImageFont.load_default",
+}  # fmt: skip
+WALKING = {"os.walk", "os.scandir", "os.listdir", "rglob"}
+WRITING = {"write_text", "write_bytes", "imwrite", "VideoWriter", "TiffWriter", "save", "savez"}
+MAY_WRITE = {
+    "core.files": "the one writer",
+    "core.command_line.program": "opens /dev/null for a standard output that is closed",
+    # They fill the temporary file, or the folder aside, that core.files gives them.
+    "core.training.state": "arrays of a checkpoint",
+    "core.run_folder": "Keras saves a model",
+    "core.export.report_pictures": "a picture in memory",
+    "core.data.images": "a picture in memory",
+    "apps.super_resolution.picture_writing": "pictures in strips",
+    "apps.super_resolution.video": "OpenCV writes a video",
+    "apps.super_resolution.data.preparing": "arrays of sub-images",
+    "apps.person_reid.embeddings": "arrays of an index",
+    "apps.person_reid.task": "an array in memory",
+    "apps.person_reid.simulation": "thousands of drawings, in a folder aside",
+    "apps.person_reid.data.cuhk03_mat": "thousands of crops, in a folder aside",
+    # They hand on to Keras, or to the state that is written atomically.
+    "core.training.callbacks": "the state of a training",
+    "core.compress.distill": "the student's own save",
 }
 
 
-def module_name(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+def load_house():
+    spec = importlib.util.spec_from_file_location("house", ROOT / "tools/house.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def imports(path: Path) -> list[str]:
-    """Return the modules a file imports anywhere, type checking apart."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = []
+HOUSE = load_house()
+SOURCES = HOUSE.sources()
+module_name = HOUSE.module_name
+
+
+@cache
+def calls(path: Path) -> list[tuple[str, str, ast.Call]]:
+    """Return (name, `owner.name`, call) of every call in a file."""
     found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
+            dotted = ast.unparse(node.func)
+            found.append((dotted.rpartition(".")[2], dotted, node))
     return found
 
 
-def floor(module: str) -> int | None:
-    for level in range(len(FLOORS) - 1, -1, -1):
-        if any(module == name or module.startswith(f"{name}.") for name in FLOORS[level]):
-            exact = [n for names in FLOORS for n in names if module.startswith(n)]
-            longest = max(exact, key=len)
-            return next(i for i, names in enumerate(FLOORS) if longest in names)
-    return None
+def places(names: set[str]) -> dict[str, list[str]]:
+    """Return module → the calls by such names (`name`, or `owner.name`) in it."""
+    found: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for name, dotted, _ in calls(path):
+            if name in names or dotted in names:
+                found.setdefault(module_name(path), []).append(dotted)
+    return found
+
+
+# --- who imports whom -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)
 def test_imports_stay_inside_their_walls(path):
     module = module_name(path)
-    for name in imports(path):
+    for name in HOUSE.imports(path):
         root = name.split(".")[0]
         if module.startswith("core"):
             assert root != "apps", f"{module} imports {name}: core never imports apps"
@@ -78,10 +109,31 @@ def test_imports_stay_inside_their_walls(path):
             assert module == "core.compress.toolkit", f"{module} imports {name}"
         assert root not in ("tf_keras", "torch"), f"{module} imports {name}"
         assert not name.startswith("tensorflow.keras"), f"{module} imports {name}"
-        mine, theirs = floor(module), floor(name)
+        mine, theirs = HOUSE.floor(module), HOUSE.floor(name)
         if mine is not None and theirs is not None:
             looked_up = any(module == a and name.startswith(b) for a, b in LOOKING_UP)
             assert theirs <= mine or looked_up, f"{module} imports {name}, a floor above"
+
+
+def test_every_part_of_core_has_its_floor():
+    modules = {module_name(path) for path in SOURCES if module_name(path).startswith("core.")}
+    packages = {module_name(path.parent / "__init__.py") for path in SOURCES}
+    assert {m for m in modules - packages if HOUSE.floor(m) is None} == set()
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert HOUSE.circles(HOUSE.graph()) == []
+
+
+def test_a_long_file_has_its_reason():
+    reasons = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    for path in SOURCES:
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        named = path.relative_to(ROOT).as_posix() in reasons
+        assert lines <= LONGEST or named, f"{path} has {lines} lines"
+
+
+# --- what is done in one place --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)
@@ -89,33 +141,88 @@ def test_only_the_command_line_prints(path):
     module = module_name(path)
     if module.startswith("core.command_line") or module.endswith((".cli", "__main__")):
         return
-    calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
-    printing = [c.lineno for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"]
+    printing = [call.lineno for name, _, call in calls(path) if name == "print"]
     assert printing == [], f"{path}: prints in lines {printing}"
 
 
+def test_one_module_draws():
+    assert places(DRAWING).keys() == {"core.drawing"}
+
+
+def test_one_module_walks_through_folders():
+    """The writer looks whether a folder is empty."""
+    assert places(WALKING).keys() == {"core.data.folders", "core.files"}
+
+
+def test_one_module_opens_files_for_writing():
+    found = set(places(WRITING))
+    for path in SOURCES:
+        for name, _, call in calls(path):
+            mode = [a.value for a in call.args[:2] if isinstance(a, ast.Constant)]
+            mode += [k.value.value for k in call.keywords if k.arg == "mode"]
+            if name == "open" and any(set(str(one)) & set("wax+") == set(str(one)) - {"b", "t"}
+                                      and set(str(one)) & set("wax+") for one in mode):  # fmt: skip
+                found.add(module_name(path))
+    assert found == set(MAY_WRITE)
+
+
+def test_one_module_shows_progress_and_one_makes_tables():
+    imported = {module_name(path): HOUSE.imports(path) for path in SOURCES}
+    for library, owners in (
+        ("rich.progress", {"core.command_line.progress"}),
+        ("rich.table", {"core.command_line.tables"}),
+        ("rich", {"core.command_line.progress", "core.command_line.tables"}),
+        ("tqdm", set()),
+    ):
+        using = {
+            module for module, names in imported.items()
+            if any(name == library or name.startswith(f"{library}.") for name in names)
+        }  # fmt: skip
+        assert using == owners, library
+
+
+# --- what stays light -----------------------------------------------------------------------------
+
+
+def loaded(statement: str, names: tuple[str, ...], path: str = "") -> list[str]:
+    """Return which of some modules a statement loads in a fresh Python."""
+    script = f"import sys; {statement}; print(*sorted(set(sys.modules) & set({names!r})))"
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    return done.stdout.splitlines()[-1].split()
+
+
 @pytest.mark.parametrize(
-    "statement",
-    ["import apps.catalog", "import apps.__main__", "import apps.medical_segmentation.cli"],
+    "module",
+    ["core", "core.command_line.shared", "apps.catalog", "apps.__main__"]
+    + [f"{app.package}.cli" for app in APPS.values()],
 )
-def test_light_imports_stay_light(statement):
+def test_light_imports_stay_light(module):
     """--help answers at once because nothing heavy is imported before a command runs."""
-    script = f"import sys; {statement}; print(sorted(set(sys.modules) & set({HEAVY!r})))"
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
+    assert loaded(f"import {module}", HEAVY) == []
 
 
-def test_importing_the_task_imports_no_tensorflow():
-    script = (
-        "import sys; import apps.medical_segmentation.task; "
-        "print('tensorflow' in sys.modules, 'cv2' in sys.modules, 'torch' in sys.modules)"
+@pytest.mark.parametrize("app", APPS.values(), ids=lambda app: app.name)
+def test_importing_the_task_imports_no_tensorflow(app):
+    assert loaded(f"import {app.package}.task", ("tensorflow", "cv2", "torch")) == []
+
+
+@pytest.mark.slow
+def test_no_module_pulls_pytorch_in(tmp_path):
+    """Nor Keras 2, which tfmot would put in the place of Keras 3 in the whole process."""
+    for name in ("torch", "torchvision"):  # what is not installed could not be imported
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    every = "import importlib; " + "; ".join(
+        f"importlib.import_module({module_name(path)!r})"
+        for path in SOURCES
+        if not path.name.startswith("__main__")
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == ["False", "False", "False"]
+    unwanted = ("torch", "torchvision", "tf_keras", "tensorflow_model_optimization", "open3d")
+    assert loaded(every, unwanted, str(tmp_path)) == []
 
 
 def test_torch_is_not_a_dependency():

@@ -20,13 +20,13 @@ COLUMNS = ("image", "target", "Keras float32", "TFLite int8")
 
 def main() -> None:
     import numpy as np
-    from PIL import Image, ImageDraw, ImageFont
 
-    from apps.medical_segmentation.task import TASK, read
+    from apps.medical_segmentation.task import TASK
     from core import evaluate
+    from core.data.images import write_image
+    from core.drawing import Sheet
     from core.engines import KerasEngine, LiteRTEngine
     from core.export.exporting import deployable
-    from core.files import write_atomic
     from core.run_folder import RunFolder
 
     run, out = RunFolder(sys.argv[1], app="medseg"), Path(sys.argv[2])
@@ -38,20 +38,20 @@ def main() -> None:
         {s.id: r for s, r in evaluate.run(TASK, engine, list(samples))} for engine in engines
     ]
     rows = [
-        [read(s, card), TASK.draw_truth(s, card)] + [TASK.draw(s, r[s.id], card) for r in results]
+        [TASK.draw_input(s, card), TASK.draw_truth(s, card)]
+        + [TASK.draw(s, r[s.id], card) for r in results]
         for s in samples
     ]
     side = rows[0][0].shape[0] * SCALE
     width = len(COLUMNS) * (side + GAP) + GAP
-    sheet = Image.new("RGB", (width, len(rows) * (side + GAP) + HEADING + GAP), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+    sheet = Sheet(len(rows) * (side + GAP) + HEADING + GAP, width)
     for column, title in enumerate(COLUMNS):
-        pen.text((GAP + column * (side + GAP), 6), title, fill="black", font=font)
+        sheet.write(title, (GAP + column * (side + GAP), 6), size=15)
         for row, pictures in enumerate(rows):
             picture = np.kron(pictures[column], np.ones((SCALE, SCALE, 1), np.uint8))
             place = (GAP + column * (side + GAP), HEADING + GAP + row * (side + GAP))
-            sheet.paste(Image.fromarray(picture), place)
-    write_atomic(out, lambda temporary: sheet.save(temporary, optimize=True))
+            sheet.paste(picture, place)
+    write_image(out, sheet.picture())
 
 
 if __name__ == "__main__":

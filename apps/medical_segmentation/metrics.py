@@ -227,8 +227,8 @@ def summarise(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
         no mask at all. With several classes "dice_pooled" is the mean of the foreground classes',
         NaN left out.
 
-        "n": the number of images; "n_<score>": the number of images behind that mean, only for
-        scores that are NaN in some image.
+        "samples": the number of images; "samples_<score>": the number of images behind that mean,
+        only for scores that are NaN in some image.
 
     Raises:
         ValueError: When there are no rows.
@@ -245,14 +245,14 @@ def summarise(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
         summary[name] = _mean(values)
         present = int(np.count_nonzero(~np.isnan(values)))
         if present < len(rows):
-            missing[f"n_{name}"] = present
+            missing[f"samples_{name}"] = present
 
     pooled = {}
     for suffix in suffixes:
         totals = [sum(int(row[f"{count}{suffix}"]) for row in rows) for count in Counts._fields]
         pooled[f"dice_pooled{suffix}"] = dice(Counts(*totals), empty="nan")
     summary["dice_pooled"] = _mean(list(pooled.values()))
-    return summary | pooled | {"n": len(rows)} | missing
+    return summary | pooled | {"samples": len(rows)} | missing
 
 
 def _overlaps(counts: Counts, empty: str) -> dict[str, float]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.errors import UserError, near_miss
+from core.errors import UserError, no_such
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def protocol_named(name: str, *, classes: int = 1) -> Protocol:
         UserError: When there is none, or it is not defined for this number of classes.
     """
     if name not in PROTOCOLS:
-        raise UserError(f"No such protocol: '{name}'.{near_miss(name, PROTOCOLS)}")
+        raise no_such("protocol", name, PROTOCOLS)
     protocol = PROTOCOLS[name]
     if classes > 1 and not protocol.multiclass:
         raise UserError(

@@ -19,7 +19,7 @@ def crops(
     video: Annotated[
         str, typer.Argument(metavar="VIDEO", help="Of a camera that stands still; 'sample'.")
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the crops.")],
+    out: opt.OutFolder,
     camera: Annotated[int, typer.Option(min=1, help="Its number in the crops' names.")] = 1,
     per_track: Annotated[int, typer.Option(min=1, help="Crops of a track at most.")] = 8,
     least_height: Annotated[
@@ -66,7 +66,7 @@ def crops(
         for frame, crop in one.chosen(per_track)
     ]
     if json:
-        show_json({"out": out, "video": str(path), "tracks": len(tracks), "crops": len(files)})
+        show_json({"out": out, "input": path, "tracks": len(tracks), "crops": len(files)})
         return
     say(f"Saved: {len(files)} crops of {len(tracks)} tracks in {out}")
     say(f"Next: gossamer reid index RUN {out} --out crops.npz")

@@ -25,8 +25,10 @@ from typing import Any
 
 import numpy as np
 
+from core.checkpoints.archives import DAMAGE, read_archive
+from core.documents import parse_json
 from core.errors import UserError, near_miss
-from core.files import write_atomic
+from core.files import refuse_special, write_atomic
 
 FORMAT, VERSION = "gossamer reid embeddings", 1
 METRICS = ("euclidean", "cosine")
@@ -150,6 +152,7 @@ def read_embeddings(path: str | Path) -> Embeddings:
         UserError: When it is missing, cut off, damaged, of another program or a newer version.
     """
     path = Path(path)
+    refuse_special(path)
     if not path.is_file():
         what = "is a folder, not an embedding file" if path.is_dir() else "no such file"
         raise UserError(f"{path}: {what}; make one with the command index.")
@@ -227,13 +230,10 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         empty = path.stat().st_size == 0
         raise _damaged(path, "is empty" if empty else "is cut off or not an .npz file")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in _KEYS if name not in file.files]
-            arrays = {name: file[name] for name in _KEYS if not missing}
-    except PermissionError:
-        raise
-    except Exception as error:  # damaged archives raise anything from zlib.error to KeyError
+        arrays = read_archive(path, text=True)
+    except DAMAGE as error:
         raise _damaged(path, "is damaged, or holds what is no array of numbers or text") from error
+    missing = [name for name in _KEYS if name not in arrays]
     if missing:
         raise _damaged(path, f"is no embedding file of Gossamer (it lacks '{missing[0]}')")
     return arrays
@@ -242,7 +242,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 def _about(path: Path, array: np.ndarray) -> About:
     """Return the checked `About` of a file."""
     try:
-        values = json.loads(array.item()) if array.dtype.kind == "U" and not array.shape else None
+        values = parse_json(array.item()) if array.dtype.kind == "U" and not array.shape else None
     except ValueError:
         values = None
     if not isinstance(values, dict) or values.pop("format", None) != FORMAT:

@@ -83,8 +83,8 @@ def score(results: Iterable[tuple[Sample, np.ndarray]], card: ModelCard) -> Scor
     else:
         ranking = rank(re_ranked_blocks(*both, metric, convention=convention), *who, *where)
         ranked = f"{metric} distance, k-reciprocal re-ranking ({convention} convention)"
-    summary = {"mAP": ranking.map, **{f"rank-{r}": ranking.rank(r) for r in RANKS}}
-    summary["mINP"] = ranking.minp
+    summary = {"map": ranking.map, **{f"rank_{r}": ranking.rank(r) for r in RANKS}}
+    summary["minp"] = ranking.minp
     rows = [
         {"id": sample.id, "ap": float(ap), "first_hit": int(first)}
         for sample, ap, first, valid in zip(
@@ -136,7 +136,7 @@ def _single_shot(query: Embedded, gallery: Embedded, metric: str) -> Scores:
         query.values("camera"),
         gallery.values("camera"),
     )
-    summary = {"mAP": found.map, **{f"rank-{r}": found.rank(r) for r in RANKS}}
+    summary = {"map": found.map, **{f"rank_{r}": found.rank(r) for r in RANKS}}
     protocol = (
         f"CUHK03 classic, one gallery image a person: expectation over all draws of "
         f"{len(query.samples)} queries, {metric} distance; mAP of all images, which this protocol "

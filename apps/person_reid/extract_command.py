@@ -1,4 +1,4 @@
-"""The command that writes the embeddings of a user's crops into a file."""
+"""The command that writes the embeddings of a user's crops into a file, the index of a search."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from apps.person_reid import options as own
 from core.command_line import options as opt
 from core.command_line.program import program_name, task_of
 from core.command_line.tables import complain, say, show_json
-from core.command_line.use import check_source, load_engine, owning_run, without_results
-from core.errors import UserError
+from core.command_line.use import load_engine, new_inputs, owning_run, result_files, tell_failed
+from core.errors import UserError, one_of
 
 if TYPE_CHECKING:
     from apps.person_reid.extraction import Embedded
@@ -20,30 +21,18 @@ if TYPE_CHECKING:
     from core.engines import Engine
     from core.task import Task
 
-Inputs = Annotated[
-    list[Path], typer.Argument(metavar="INPUT...", help="Crops of persons, and folders of crops.")
-]
-Out = Annotated[Path, typer.Option(metavar="FILE.npz", help="The file to write.")]
-Batch = Annotated[int, typer.Option(min=1, help="Images per call.")]
-Normalize = Annotated[bool, typer.Option("--normalize", help="Scale embeddings to length one.")]
-Tracklets = Annotated[
-    str | None,
-    typer.Option(
-        metavar="folder|name",
-        help="One mean for the images of a folder, or of a person, camera and sequence by name.",
-    ),
-]
 _POOLING = "global_avgpool"  # what it pools, the output of conv5, is the last feature map
 
 
 def extract(
     ctx: typer.Context,
     source: opt.Source,
-    inputs: Inputs,
-    out: Out,
-    batch: Batch = 16,
-    normalize: Normalize = False,
-    tracklets: Tracklets = None,
+    inputs: opt.Inputs,
+    out: own.OutEmbeddings,
+    batch: Annotated[int, opt.BATCH] = 16,
+    normalize: own.Normalize = None,
+    tracklets: own.Tracklets = None,
+    backend: own.Backend = None,
     maps: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Also draw what the network looks at (run folders only)."),
@@ -51,131 +40,66 @@ def extract(
     overwrite: opt.Overwrite = False,
     json: opt.Json = False,
 ) -> None:
-    """Write embeddings of crops, and what their names tell, into a .npz file.
+    """Write embeddings of crops into a .npz file, which search looks through.
 
-    Persons and cameras are taken from names as 0002_c1s1_000451_03.jpg.
+    extract and index are the same command. Persons and cameras are taken from names as
+    0002_c1s1_000451_03.jpg; the file also notes the --backend that search then uses.
 
     Files that cannot be read are named at the end: exit code 1 if some failed, 2 if all did.
     """
+    from apps.person_reid.embeddings import BACKENDS, check_name, first_camera_of, write_embeddings
+    from apps.person_reid.extraction import crops, embed, is_synthetic
+    from apps.person_reid.index_file import about_source, load_faiss
+    from apps.person_reid.tracklets import POOLINGS, grouped, single
+    from core.command_line.progress import track
+    from core.files import claim_file, claim_folder
+
+    task = task_of(ctx)
     if maps is not None and source.is_file():
         raise UserError(
             f"{source}: a .tflite file keeps its feature maps to itself, and --maps needs them; "
             "pass the run folder it was exported from, or leave out --maps."
         )
-    _write(
-        ctx,
-        source,
-        inputs,
-        out,
-        batch=batch,
-        normalize=normalize,
-        pooling=tracklets,
-        maps=maps,
-        overwrite=overwrite,
-        json=json,
-    )
-
-
-def index(
-    ctx: typer.Context,
-    source: opt.Source,
-    inputs: Inputs,
-    out: Out,
-    batch: Batch = 16,
-    normalize: Normalize = False,
-    tracklets: Tracklets = None,
-    backend: Annotated[
-        str,
-        typer.Option(
-            metavar="numpy|faiss", help="What searches; faiss needs the extra 'retrieval'."
-        ),
-    ] = "numpy",
-    overwrite: opt.Overwrite = False,
-    json: opt.Json = False,
-) -> None:
-    """Write the index that search looks through: what extract writes, and the backend.
-
-    Files that cannot be read are named at the end: exit code 1 if some failed, 2 if all did.
-    """
-    from apps.person_reid.embeddings import BACKENDS
-
-    opt.one_of(backend, BACKENDS, "--backend")
-    if backend == "faiss":
-        from apps.person_reid.index_file import load_faiss
-
+    if tracklets is not None:
+        one_of(tracklets, POOLINGS, "--tracklets")
+    if one_of(backend or BACKENDS[0], BACKENDS, "--backend") == "faiss":
         load_faiss()
-    _write(
-        ctx,
-        source,
-        inputs,
-        out,
-        batch=batch,
-        normalize=normalize,
-        pooling=tracklets,
-        backend=backend,
-        overwrite=overwrite,
-        json=json,
-    )
-
-
-def _write(
-    ctx: typer.Context,
-    source: Path,
-    inputs: list[Path],
-    out: Path,
-    *,
-    batch: int,
-    normalize: bool,
-    pooling: str | None,
-    overwrite: bool,
-    json: bool,
-    maps: Path | None = None,
-    backend: str = "numpy",
-) -> None:
-    """Embed images and write the file, and the activation maps if they are wished."""
-    from apps.person_reid.embeddings import check_name, first_camera_of, write_embeddings
-    from apps.person_reid.extraction import crops, embed, is_synthetic, picture_names
-    from apps.person_reid.index_file import about_source
-    from apps.person_reid.tracklets import POOLINGS, grouped, single
-    from core.command_line.progress import track
-    from core.files import claim_folder
-
-    task = task_of(ctx)
-    if pooling is not None:
-        opt.one_of(pooling, POOLINGS, "--tracklets")
-    check_name(out)
-    if out.exists() and (out.is_dir() or not overwrite):
-        what = "is a folder" if out.is_dir() else "exists"
-        more = "" if out.is_dir() else " or pass --overwrite"
-        raise UserError(f"{out}: {what}; choose another --out{more}.")
-    check_source(source)
+    claim_file(check_name(out), overwrite=overwrite)
     owning_run(source, task)
     root, samples = crops(inputs)
+    drawn: dict[str, Path] = {}
     if maps is not None:
-        samples = without_results(samples, inputs, maps)
-        picture_names([sample.id for sample in samples], "map")
+        samples = new_inputs(samples, inputs, maps)
+        drawn = result_files(samples, maps, "_map.png")
     engine = load_engine(task, source)
     about = dataclasses.replace(
         about_source(task, source),
-        normalised=normalize,
+        normalised=bool(normalize),
         root=str(root),
         first_camera=first_camera_of([sample.id for sample in samples]),
-        pooling=pooling or "",
-        backend=backend,
+        pooling=tracklets or "",
+        backend=backend or BACKENDS[0],
         synthetic=is_synthetic(root),
     )
-    rows = single(samples) if pooling is None else grouped(samples, pooling, root.name)
+    rows = single(samples) if tracklets is None else grouped(samples, tracklets, root.name)
     features = None if maps is None else _feature_engine(engine)
     if maps is not None:
         claim_folder(maps, overwrite=overwrite)
     with track(sum(len(row.samples) for row in rows), "embedding") as advance:
         done = embed(task, engine, rows, about, batch=batch, advance=advance)
-    drawn = []
+    written: list[Path] = []
     if done.found is not None:
         write_embeddings(out, done.found)
         if features is not None:
-            drawn = _draw_maps(task, features, done.samples, maps, batch)
-    _tell(ctx, source, out, done, drawn, maps, json=json)
+            written = _draw_maps(task, features, done.samples, drawn, batch)
+    if json:
+        show_json(_document(done, out, written))
+    elif done.found is not None:
+        _say(done, out, written, maps)
+        say(f"Next: {program_name(ctx)} search {source} {out} QUERY... --out DIR")
+    if done.warning:
+        complain(done.warning, label="Warning")
+    tell_failed(done.failed, done=done.found is not None)
 
 
 def _feature_engine(engine: Engine) -> Engine:
@@ -195,20 +119,23 @@ def _feature_engine(engine: Engine) -> Engine:
 
 
 def _draw_maps(
-    task: Task, features: Engine, rows: list[tuple[Sample, ...]], folder: Path, batch: int
+    task: Task,
+    features: Engine,
+    rows: list[tuple[Sample, ...]],
+    places: dict[str, Path],
+    batch: int,
 ) -> list[Path]:
-    """Write the activation map of every image and return the files."""
+    """Write the activation map of every image to its place and return the files."""
     import numpy as np
 
     from apps.person_reid.augment import resized
-    from apps.person_reid.extraction import picture_names
     from apps.person_reid.pictures import activation_map
     from core.command_line.progress import track
     from core.data.images import read_image, write_image
 
     card = features.card
     samples = [sample for frames in rows for sample in frames]
-    names, files = picture_names([sample.id for sample in samples], "map"), []
+    files = []
     with track(len(samples), "drawing") as advance:
         for start in range(0, len(samples), batch):
             part = samples[start : start + batch]
@@ -216,48 +143,34 @@ def _draw_maps(
             for sample, strongest in zip(part, found, strict=True):
                 image = resized(read_image(sample.inputs[0]), card.input_size)
                 picture = activation_map(strongest, image)
-                files.append(write_image(folder / names[len(files)], picture))
+                files.append(write_image(places[sample.id], picture))
             advance(len(part))
     return files
 
 
-def _tell(
-    ctx: typer.Context,
-    source: Path,
-    out: Path,
-    done: Embedded,
-    maps: list[Path],
-    folder: Path | None,
-    *,
-    json: bool,
-) -> None:
-    """Say what was written, what is wrong with the images, and exit with 1 or 2 if some failed."""
+def _document(done: Embedded, out: Path, maps: list[Path]) -> dict:
+    """Return what `--json` prints."""
     found = done.found
-    if json:
-        document = {"out": None if found is None else out, "embeddings": 0, "failed": done.failed}
-        if found is not None:
-            document |= {
-                "embeddings": len(found),
-                "length": found.embeddings.shape[1],
-                "images": int(found.frames.sum()),
-                "persons_known": sum(found.person(row) is not None for row in range(len(found))),
-                "not_upright": [str(path) for path, _ in done.lying],
-                "maps": maps,
-                "about": found.about,
-            }
-        show_json(document)
-    elif found is not None:
-        images = int(found.frames.sum())
-        what = f"{len(found)} embeddings of {found.embeddings.shape[1]} numbers"
-        means = f", means over {images} images" if found.about.pooling else ""
-        length = ", length one" if found.about.normalised else ""
-        say(f"Saved: {out} ({what}{means}{length})")
-        if maps:
-            say(f"Saved: {len(maps)} activation map{'s' if len(maps) > 1 else ''} in {folder}")
-        say(f"Next: {program_name(ctx)} search {source} {out} QUERY... --out DIR")
-    if done.warning:
-        complain(done.warning, label="Warning")
-    for entry in done.failed:
-        complain(entry["error"])
-    if done.failed:
-        raise typer.Exit(1 if found is not None else 2)
+    rows = range(0 if found is None else len(found))
+    return {
+        "out": None if found is None else out,
+        "embeddings": len(rows),
+        "length": None if found is None else found.embeddings.shape[1],
+        "images": 0 if found is None else int(found.frames.sum()),
+        "persons_known": sum(found.person(row) is not None for row in rows),
+        "not_upright": [path for path, _ in done.lying],
+        "maps": maps,
+        "about": None if found is None else found.about,
+        "failed": done.failed,
+    }
+
+
+def _say(done: Embedded, out: Path, maps: list[Path], folder: Path | None) -> None:
+    """Say what was written."""
+    found = done.found
+    what = f"{len(found)} embeddings of {found.embeddings.shape[1]} numbers"
+    means = f", means over {found.frames.sum()} images" if found.about.pooling else ""
+    length = ", length one" if found.about.normalised else ""
+    say(f"Saved: {out} ({what}{means}{length})")
+    if maps:
+        say(f"Saved: {len(maps)} activation map{'s' if len(maps) > 1 else ''} in {folder}")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.command_line.use import results
+from core.documents import read_json
 from core.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,18 +59,16 @@ def crops(inputs: Sequence[Path]) -> tuple[Path, list[Sample]]:
     Raises:
         UserError: When an input does not exist or a folder holds no image.
     """
-    from core.data.images import find_images
+    from core.data.folders import named_files
+    from core.data.images import SUFFIXES
     from core.data.index import Sample
 
     found: dict[str, Path] = {}
     folders = []
-    for path in inputs:
-        if not path.exists():
-            raise UserError(f"{path}: no such file or folder; check the path.")
+    for path, file in named_files(inputs, "image", SUFFIXES):
         absolute = os.path.abspath(path)
         folders.append(absolute if path.is_dir() else os.path.dirname(absolute))
-        for file in find_images(path, recursive=True) if path.is_dir() else [path]:
-            found.setdefault(os.path.abspath(file), file)
+        found.setdefault(os.path.abspath(file), file)
     root = Path(os.path.commonpath(folders))
     return root, [
         Sample(id=Path(place).relative_to(root).as_posix(), inputs=(file,))
@@ -84,31 +82,12 @@ def is_synthetic(folder: Path) -> bool:
 
     for place in (folder, folder.parent):
         try:
-            record = json.loads((place / RECORD).read_text(encoding="utf-8"))
+            record = read_json(place / RECORD)
         except (OSError, ValueError):
             continue
         if isinstance(record, dict) and record.get("what") == WHAT:
             return True
     return False
-
-
-def picture_names(names: Sequence[str], ending: str) -> list[str]:
-    """Return the picture's file for each image: "a/b_map.png" for "a/b.jpg".
-
-    Raises:
-        UserError: When two images differ in their suffix only.
-    """
-    found: dict[str, str] = {}
-    for name in names:
-        path = PurePosixPath(name)
-        picture = str(path.with_name(f"{path.stem}_{ending}.png"))
-        if picture in found:
-            raise UserError(
-                f"{name}: its picture would overwrite that of '{found[picture]}', which has the "
-                "same name but for the suffix; rename one of them."
-            )
-        found[picture] = name
-    return list(found)
 
 
 def embed(

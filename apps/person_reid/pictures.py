@@ -7,6 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.drawing import (
+    INK,
+    Colour,
+    Place,
+    Sheet,
+    checked,
+    dark_to_light,
+    heat,
+    shortened,
+    side_by_side,
+    text_width,
+)
+
 # Frame colour and words of every verdict; the words serve who cannot tell red from green.
 VERDICTS = {
     "right": ((24, 150, 60), "same person"),
@@ -19,7 +32,6 @@ _FRAME, _GAP, _LINE, _MARGIN = 5, 8, 15, 10
 _CELL = (_BOX[0] + 2 * _FRAME + 3 * _LINE, _BOX[1] + 2 * _FRAME)
 _DASH = 8
 _NAME = 20  # characters under a picture
-_INK = (30, 30, 30)
 _SPACE = 10  # white columns between the two pictures of an activation map
 _HEAT = 0.7  # share of the map in the overlay
 
@@ -89,46 +101,38 @@ def search_sheet(
     """
     if top < 1:
         raise ValueError(f"`top` must be 1 or more. Received: top={top}")
-    from PIL import Image, ImageDraw, ImageFont
-
     hits = list(results)[:top]
     verdicts = [verdict(person, camera, hit) for hit in hits]
     note = "synthetic pedestrians, not photographs" if synthetic else ""
     heading = ", ".join(part for part in (title, note) if part)
     head = 2 * _LINE if heading else _MARGIN
-    font = ImageFont.load_default(11)
     legend = _legend(verdicts)
     words = [heading, "   ".join(text for _, text in legend)]
-    least = max(font.getlength(text) for text in words) + 22 * len(legend) + 2 * _MARGIN
+    least = max(map(text_width, words)) + 22 * len(legend) + 2 * _MARGIN
     cells = (len(hits) + 1) * (_CELL[1] + _GAP) + _GAP  # a gap more after the query
     width = max(2 * _MARGIN + cells, round(least))
-    sheet = Image.new("RGB", (width, head + _CELL[0] + (2 * _LINE if legend else _MARGIN)), "white")
-    draw = ImageDraw.Draw(sheet)
+    sheet = Sheet(head + _CELL[0] + (2 * _LINE if legend else _MARGIN), width)
     if heading:
-        draw.text((_MARGIN, head / 2), _plain(heading), fill=_INK, font=font, anchor="lm")
+        sheet.write(heading, (_MARGIN, head / 2), middle=True)
     place = (_MARGIN, head)
-    _paste(sheet, query_image, place)
-    _frame(draw, place, _INK)
-    _caption(draw, font, place, ["query", _short(name), _owner(person, camera)])
+    _cell(sheet, place, query_image, INK, ["query", _short(name), _owner(person, camera)])
     left, rank = _MARGIN + _CELL[1] + 2 * _GAP, 0
     for hit, judged in zip(hits, verdicts, strict=True):
         rank += judged != "skipped"
-        place = (left, head)
-        _paste(sheet, hit.image, place)
-        _frame(draw, place, VERDICTS[judged][0], dashed=judged == "skipped")
         first = f"{rank}" if judged != "skipped" else "-"
         first += "" if judged == "unknown" else f"  {judged}"
         owner = _owner(hit.person, hit.camera)
-        _caption(draw, font, place, [f"{first}  {hit.distance:.4g}", _short(hit.name), owner])
+        lines = [f"{first}  {hit.distance:.4g}", _short(hit.name), owner]
+        dash = _DASH if judged == "skipped" else 0
+        _cell(sheet, (left, head), hit.image, VERDICTS[judged][0], lines, dash=dash)
         left += _CELL[1] + _GAP
     left, middle = _MARGIN, head + _CELL[0] + _LINE
     for judged, text in legend:
-        colour = VERDICTS[judged][0]
-        swatch = ((left, middle - 5), (left + 14, middle + 5))
-        _outline(draw, swatch, colour, 3, dash=4 if judged == "skipped" else 0)
-        draw.text((left + 20, middle), text, fill=_INK, font=font, anchor="lm")
-        left += 20 + round(font.getlength(f"{text}   "))
-    return np.asarray(sheet)
+        dash = 4 if judged == "skipped" else 0
+        sheet.outline((left, middle - 5), (11, 15), VERDICTS[judged][0], 3, dash=dash)
+        sheet.write(text, (left + 20, middle), middle=True)
+        left += 20 + round(text_width(f"{text}   "))
+    return sheet.picture()
 
 
 def activation(features: np.ndarray) -> np.ndarray:
@@ -162,16 +166,11 @@ def activation_map(features: np.ndarray, image: np.ndarray) -> np.ndarray:
     """
     import cv2
 
-    image = _checked(image)
+    image = checked(image)
     height, width = image.shape[:2]
     strength = cv2.resize(activation(features), (width, height), interpolation=cv2.INTER_LINEAR)
-    low, high = float(strength.min()), float(strength.max())
-    levels = np.floor(255 * (strength - low) / (high - low + 1e-12)).astype(np.uint8)
-    heat = cv2.applyColorMap(levels, cv2.COLORMAP_JET)[..., ::-1]
-    both = np.full((height, 2 * width + _SPACE, 3), 255, np.uint8)
-    both[:, :width] = image
-    both[:, width + _SPACE :] = np.rint((1 - _HEAT) * image + _HEAT * heat)
-    return both
+    mixed = np.rint((1 - _HEAT) * image + _HEAT * heat(strength)).astype(np.uint8)
+    return side_by_side(image, mixed, _SPACE)
 
 
 def embedding_picture(image: np.ndarray, embedding: np.ndarray) -> np.ndarray:
@@ -187,25 +186,15 @@ def embedding_picture(image: np.ndarray, embedding: np.ndarray) -> np.ndarray:
     import cv2
 
     height, width, gap = 256, 128, 12
-    crop = cv2.resize(_checked(image), (width, height), interpolation=cv2.INTER_AREA)
+    crop = cv2.resize(checked(image), (width, height), interpolation=cv2.INTER_AREA)
     columns = 16
     rows = -(-len(embedding) // columns)
     values = np.zeros(rows * columns, np.float32)
     values[: len(embedding)] = embedding / max(float(np.max(embedding)), 1e-12)
-    cells = np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8).reshape(rows, columns)
-    pattern = cv2.applyColorMap(
-        cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST), cv2.COLORMAP_VIRIDIS
-    )[..., ::-1]
-    return np.concatenate([crop, np.full((height, gap, 3), 255, np.uint8), pattern], axis=1)
-
-
-def _checked(image: np.ndarray) -> np.ndarray:
-    image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
-        raise ValueError(
-            f"`image` must be uint8 (H, W, 3). Received: {image.dtype} of shape {image.shape}"
-        )
-    return image
+    cells = cv2.resize(
+        values.reshape(rows, columns), (width, height), interpolation=cv2.INTER_NEAREST
+    )
+    return side_by_side(crop, dark_to_light(cells), gap)
 
 
 def _legend(verdicts: list[str]) -> list[tuple[str, str]]:
@@ -213,57 +202,30 @@ def _legend(verdicts: list[str]) -> list[tuple[str, str]]:
     return [(judged, text) for judged, (_, text) in VERDICTS.items() if judged in verdicts]
 
 
-def _paste(sheet, picture: np.ndarray, place: tuple[int, int]) -> None:
-    """Fit a picture into the room of a cell, its shape kept."""
-    from PIL import Image
-
-    shown = Image.fromarray(np.ascontiguousarray(_checked(picture)))
-    scale = min(_BOX[0] / shown.height, _BOX[1] / shown.width)
-    size = max(1, round(shown.width * scale)), max(1, round(shown.height * scale))
-    left = place[0] + _FRAME + (_BOX[1] - size[0]) // 2
-    top = place[1] + _FRAME + (_BOX[0] - size[1]) // 2
-    sheet.paste(shown.resize(size, Image.Resampling.BILINEAR), (left, top))
-
-
-def _frame(draw, place: tuple[int, int], colour, *, dashed: bool = False) -> None:
+def _cell(
+    sheet: Sheet,
+    place: Place,
+    image: np.ndarray,
+    colour: Colour,
+    lines: list[str],
+    *,
+    dash: int = 0,
+) -> None:
+    """Draw a picture in its frame, and lines below it."""
     left, top = place
-    corner = (left + _BOX[1] + 2 * _FRAME - 1, top + _BOX[0] + 2 * _FRAME - 1)
-    _outline(draw, (place, corner), colour, _FRAME - 1, dash=_DASH if dashed else 0)
-
-
-def _outline(draw, box, colour, width: int, *, dash: int) -> None:
-    """Draw a rectangle's outline, whole or in dashes of `dash` pixels."""
-    draw.rectangle(box, outline=colour, width=width)
-    if not dash:
-        return
-    (left, top), (right, bottom) = box
-    for x in range(left + dash, right - width, 2 * dash):
-        for y in (top, bottom - width + 1):
-            draw.rectangle((x, y, min(x + dash - 1, right - width), y + width - 1), fill="white")
-    for y in range(top + dash, bottom - width, 2 * dash):
-        for x in (left, right - width + 1):
-            draw.rectangle((x, y, x + width - 1, min(y + dash - 1, bottom - width)), fill="white")
-
-
-def _caption(draw, font, place: tuple[int, int], lines: list[str]) -> None:
-    top = place[1] + _BOX[0] + 2 * _FRAME + 1
-    for line in lines:
-        draw.text((place[0] + 2, top), _plain(line), fill=_INK, font=font)
-        top += _LINE
+    sheet.paste(image, (left + _FRAME, top + _FRAME), _BOX)
+    size = (_BOX[0] + 2 * _FRAME, _BOX[1] + 2 * _FRAME)
+    sheet.outline(place, size, colour, _FRAME - 1, dash=dash)
+    for number, line in enumerate(lines):
+        sheet.write(line, (left + 2, top + size[0] + 1 + number * _LINE))
 
 
 def _short(name: str) -> str:
     """Return a file name that fits under a picture, without its suffix."""
-    stem = name.rsplit(".", 1)[0] if "." in name else name
-    half = (_NAME - 2) // 2
-    return stem if len(stem) <= _NAME else f"{stem[:half]}..{stem[-half:]}"
+    return shortened(name.rsplit(".", 1)[0] if "." in name else name, _NAME)
 
 
 def _owner(person: int | None, camera: int | None) -> str:
     who = {None: "", 0: "distractor", -1: "junk"}.get(person, f"person {person}")
     where = "" if camera is None else f"camera {camera + 1}"
     return ", ".join(part for part in (who, where) if part)
-
-
-def _plain(text: str) -> str:
-    return text.encode("ascii", "replace").decode()  # all the built-in font has for certain

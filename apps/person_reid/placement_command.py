@@ -15,43 +15,41 @@ from core.command_line.tables import say, show_json, show_table
 
 def place(
     ctx: typer.Context,
-    data: Annotated[str, typer.Option(metavar="PATH|sample", help="Data set.")],
-    out: Annotated[Path, typer.Option(metavar="FILE.json", help="What was found.")],
-    format: opt.Format = "auto",
-    variant: Annotated[
-        str, typer.Option(metavar="NAME", help="Whose widths the super-network has.")
-    ] = "ain_x1_0",
+    data: Annotated[str, opt.DATA],
+    out: Annotated[Path, typer.Option(metavar="FILE.json", help="The file to write.")],
+    format: opt.Format = None,
+    variant: Annotated[str, opt.VARIANT] = "ain_x1_0",
     input_size: opt.InputSize = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 120,
-    batch: Annotated[int, typer.Option(min=2, help="Samples per step.")] = 64,
-    learning_rate: Annotated[
-        float, typer.Option("--learning-rate", "--lr", help="Peak; falls to zero as a cosine.")
-    ] = 0.1,
-    seed: Annotated[int, typer.Option(help="Decides all randomness.")] = 0,
+    epochs: Annotated[int, opt.EPOCHS] = 120,
+    batch: Annotated[int, opt.BATCH] = 64,
+    learning_rate: Annotated[float, opt.LEARNING_RATE] = 0.1,
+    seed: Annotated[int, opt.SEED] = 0,
     overwrite: opt.Overwrite = False,
     json: opt.Json = False,
 ) -> None:
     """Search, block by block, where OSNet shall normalise by instance; train what is found.
 
-    Weights and importances of the four candidates of each block are trained together. The
-    super-network is no network to use: its norms have no factors, and each pass draws anew.
+    Weights and importances of the four candidates of each block are trained together, at a rate
+    that falls to zero as a cosine. The super-network has the widths of --variant; it is no network
+    to use: its norms have no factors, and each pass draws anew.
     """
     from core.errors import UserError
+    from core.files import claim_file, write_json
 
     task = task_of(ctx)
-    if out.exists() and not overwrite:
-        raise UserError(f"{out}: exists; pass --overwrite to replace it, or choose another --out.")
-    size = opt.parse_size(input_size) or (256, 128)
-    entry_card = task.network("osnet").card(task.network("osnet").check_variant(variant))
-    entry_card.check_size(size)
-    index = task.read(data, format)
+    claim_file(out, overwrite=overwrite)
+    if batch < 2:
+        raise UserError(f"--batch is {batch}; the search normalises over a batch: pass 2 or more.")
+    network = task.network("osnet")
+    card = network.card(network.check_variant(variant))
+    size = card.sized(opt.parse_size(input_size) or card.input_size).input_size
+    index = task.read(data, format or "auto")
     load_tensorflow()
     from apps.person_reid.placement_search import search_placement
-    from core.files import write_json
     from core.training.config import TrainConfig
 
     config = TrainConfig(
-        "reid", "osnet", variant, data=data, format=format, input_size=size,
+        "reid", "osnet", variant, data=data, format=index.format, input_size=size,
         classes=task.classes_of(index) or 1, epochs=epochs, batch=batch, seed=seed,
         optimizer="sgd", learning_rate=learning_rate, weight_decay=5e-4, schedule="cosine",
         options=task.check_options({"jitter": "on"}),
@@ -63,7 +61,7 @@ def place(
     found = search_placement(task, config, index, tell)
     write_json(out, found)
     if json:
-        show_json(found)
+        show_json({"out": out, **found})
         return
     names = found["candidates"]
     rows = [

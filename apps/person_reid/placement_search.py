@@ -77,5 +77,6 @@ def search_placement(
         "batch": config.batch,
         "learning_rate": config.learning_rate,
         "seed": config.seed,
-        "data": {"root": str(index.root), "fingerprint": index.fingerprint()},
+        "data": str(index.root),
+        "fingerprint": index.fingerprint(),
     }

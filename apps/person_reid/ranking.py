@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.errors import UserError, near_miss
+from core.errors import UserError, no_such
 
 METRICS = ("euclidean", "cosine")
 MAX_RANK = 50  # to which CMC is computed, as published
@@ -142,7 +142,7 @@ def distance_rows(query: np.ndarray, gallery: np.ndarray, metric: str = "euclide
         UserError: For an unknown metric or an embedding with NaN or infinity.
     """
     if metric not in METRICS:
-        raise UserError(f"No such metric: '{metric}'.{near_miss(metric, METRICS)}")
+        raise no_such("metric", metric, METRICS)
     same = gallery is query
     query, q_squares = _embeddings(query, "query")
     gallery, g_squares = (query, q_squares) if same else _embeddings(gallery, "gallery")

@@ -19,7 +19,7 @@ import numpy as np
 from scipy import sparse
 
 from apps.person_reid.ranking import Rows, distance_rows, nearest, spans
-from core.errors import UserError, near_miss
+from core.errors import UserError, no_such
 
 CONVENTIONS = ("library", "authors")
 K1, K2, WEIGHT = 20, 6, 0.3  # of the paper
@@ -124,7 +124,7 @@ def _blocks(
 ) -> Iterator[np.ndarray]:
     """Check the choices and return the blocks, which are computed as they are asked for."""
     if convention not in CONVENTIONS:
-        raise UserError(f"No such convention: '{convention}'.{near_miss(convention, CONVENTIONS)}")
+        raise no_such("convention", convention, CONVENTIONS)
     if not 0 < queries < count:
         raise UserError("Re-ranking needs at least one query and one gallery image; give both.")
     for name, value in (("k1", k1), ("k2", k2)):

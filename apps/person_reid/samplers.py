@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.data.index import Index
-from core.errors import UserError, near_miss
+from core.errors import UserError, no_such
 from core.training.config import TrainConfig
 
 SAMPLERS = ("random", "identity", "camera", "dataset")
@@ -48,7 +48,7 @@ def order(index: Index, config: TrainConfig, rng: np.random.Generator) -> list[n
     if name in ("camera", "dataset"):
         domains = [sample.extra[name] for sample in index.samples]
         return domain_order(domains, config.batch, rng)
-    raise UserError(f"No such sampler: '{name}'.{near_miss(name, [*SAMPLERS, 'auto'])}")
+    raise no_such("sampler", name, [*SAMPLERS, "auto"])
 
 
 def random_order(count: int, batch: int, rng: np.random.Generator) -> list[np.ndarray]:

@@ -1,27 +1,8 @@
 """The command that looks for persons in an index, and draws what it finds.
 
-hits.json, which `--json` prints, holds
-
-    source, index   as named
-    gallery         entries of the index
-    metric          "euclidean" (squared) or "cosine"
-    rerank          "off", or the convention; distances are re-ranked ones then
-    backend         "numpy" or "faiss"
-    results         one for each query that could be read:
-        query, picture  files
-        person, camera  as the query's name tells, otherwise null
-        hits            by distance:
-            rank            from 1; null for what is skipped
-            name            image, relative to the index's root; of a tracklet its middle one
-            tracklet        its name, null for an image by itself
-            person, camera  as in the index, null where they are not known
-            distance
-            verdict         "right", "wrong", "unknown" (a person is not known) or "skipped"
-            same_camera     whether the query is known to be by the same camera
-    failed          "input" and "error" of the other queries
-
-Cameras count from 0. Person 0 is a distractor, -1 junk. Skipped is what the Market-1501 protocol
-leaves out: the query's person by the query's camera, and junk.
+hits.json holds what `--json` prints (`schemas/search.json`). Cameras count from 0. Person 0 is a
+distractor, -1 junk. Skipped is what the Market-1501 protocol leaves out: the query's person by the
+query's camera, and junk.
 """
 
 from __future__ import annotations
@@ -34,11 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from apps.person_reid import options as own
 from core.command_line import options as opt
 from core.command_line.program import task_of
-from core.command_line.tables import complain, plain, say, show_json, show_table
-from core.command_line.use import check_source, load_engine, owning_run, without_results
-from core.errors import UserError
+from core.command_line.tables import complain, say, show_json, show_table
+from core.command_line.use import load_engine, new_inputs, owning_run, result_files, tell_failed
+from core.errors import UserError, not_found, one_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,64 +37,49 @@ _KEPT = 512  # gallery pictures kept decoded: many queries find the same
 def search(
     ctx: typer.Context,
     source: opt.Source,
-    index: Annotated[
-        Path, typer.Argument(metavar="INDEX.npz", help="What index or extract wrote.")
-    ],
+    index: own.Index,
     queries: Annotated[
         list[Path],
         typer.Argument(metavar="QUERY...", help="Crops of the persons to look for, and folders."),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the pictures and hits.json.")],
+    out: opt.OutFolder,
     top: Annotated[int, typer.Option(min=1, help="Hits for each query.")] = 10,
-    rerank: Annotated[
-        bool, typer.Option("--rerank", help="Compare by common neighbours too (k-reciprocal).")
-    ] = False,
-    metric: Annotated[
-        str | None,
-        typer.Option(metavar="euclidean|cosine", help="The distance. (default: the index's)"),
-    ] = None,
-    normalize: Annotated[
-        bool | None,
-        typer.Option(
-            "--normalize/--no-normalize",
-            help="Refuse an index that is not so. (default: as the index is)",
-            show_default=False,
-        ),
-    ] = None,
-    backend: Annotated[
-        str | None,
-        typer.Option(metavar="numpy|faiss", help="What searches. (default: the index's)"),
-    ] = None,
+    rerank: own.Rerank = "off",
+    metric: own.Metric = None,
+    normalize: own.Normalize = None,
+    backend: own.Backend = None,
     images: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Where the index's images are now, for the pictures."),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Queries per call.")] = 16,
+    batch: Annotated[int, opt.BATCH] = 16,
     overwrite: opt.Overwrite = False,
     json: opt.Json = False,
 ) -> None:
     """Find what is nearest to each query in an index; draw and list it.
 
-    The folder gets QUERY_hits.png for each query, and hits.json.
+    The folder gets QUERY_hits.png for each query, and hits.json. Metric, normalisation and backend
+    are the index's; a query's embedding that would not be normalised as the index is refused.
 
     Files that cannot be read are named at the end: exit code 1 if some failed, 2 if all did.
     """
     from apps.person_reid.embeddings import BACKENDS, METRICS, read_embeddings
-    from apps.person_reid.extraction import crops, embed, is_synthetic, picture_names
+    from apps.person_reid.extraction import crops, embed, is_synthetic
     from apps.person_reid.index_file import about_source, check_same_network, find
+    from apps.person_reid.task import RERANKINGS
     from apps.person_reid.tracklets import single
     from core.command_line.progress import track
     from core.data.images import write_image
-    from core.files import claim_folder, write_json
+    from core.files import claim_folder, plain, write_json
 
     task = task_of(ctx)
     if metric is not None:
-        opt.one_of(metric, METRICS, "--metric")
+        one_of(metric, METRICS, "--metric")
     if backend is not None:
-        opt.one_of(backend, BACKENDS, "--backend")
+        one_of(backend, BACKENDS, "--backend")
+    one_of(rerank, RERANKINGS, "--rerank")
     if images is not None and not images.is_dir():
-        raise UserError(f"--images {images}: no such folder; check the path.")
-    check_source(source)
+        raise not_found(f"--images {images}", "folder")
     owning_run(source, task)
     gallery = read_embeddings(index)
     about = gallery.about
@@ -120,21 +87,15 @@ def search(
     wished = about.normalised if normalize is None else normalize
     now = dataclasses.replace(now, normalised=wished, first_camera=about.first_camera)
     check_same_network(index, about, now)
-    backend = _backend(backend, about.backend, rerank)
+    backend = _backend(backend, about.backend, rerank != "off")
     root, samples = crops(queries)
-    samples = without_results(samples, queries, out)
-    names = picture_names([sample.id for sample in samples], "hits")
-    places = {s.id: out / name for s, name in zip(samples, names, strict=True)}
+    samples = new_inputs(samples, queries, out)
+    places = result_files(samples, out, "_hits.png")
     engine = load_engine(task, source)
     claim_folder(out, overwrite=overwrite)
     with track(len(samples), "embedding") as advance:
         done = embed(task, engine, single(samples), now, batch=batch, advance=advance)
-    convention = engine.card.decode.get("rerank", "off")
-    choices = {
-        "metric": metric or about.metric,
-        "rerank": ("library" if convention == "off" else convention) if rerank else "off",
-        "backend": backend,
-    }
+    choices = {"metric": metric or about.metric, "rerank": rerank, "backend": backend}
     document = {"source": source, "index": index, "gallery": len(gallery), **choices}
     document |= {"results": [], "failed": done.failed}
     shelf = _Images(images or Path(about.root))
@@ -146,9 +107,8 @@ def search(
                 hits = _hits(gallery, rows[query], distances[query], shelf)
                 entry = _entry(done.found, query, hits, [gallery.tracklets[r] for r in rows[query]])
                 sheet = _sheet(entry, hits, sample.inputs[0], synthetic)
-                picture = write_image(places[sample.id], sheet)
-                paths = {"query": sample.inputs[0], "picture": picture}
-                document["results"].append({**paths, **entry})
+                files = [write_image(places[sample.id], sheet)]
+                document["results"].append({"input": sample.inputs[0], "files": files, **entry})
                 advance(1)
         document = plain(document)
         write_json(out / RECORD, document)
@@ -170,10 +130,7 @@ def search(
         )
     if done.warning:
         complain(done.warning, label="Warning")
-    for entry in done.failed:
-        complain(entry["error"])
-    if done.failed:
-        raise typer.Exit(1 if document["results"] else 2)
+    tell_failed(done.failed, done=bool(document["results"]))
 
 
 def _backend(asked: str | None, noted: str, rerank: bool) -> str:
@@ -292,7 +249,7 @@ def _show(document: dict[str, Any], out: Path) -> None:
             (hit["rank"], hit["distance"], hit["tracklet"] or hit["name"], _words(hit))
             for hit in result["hits"]
         ]
-        show_table(("rank", "distance", "found", ""), rows, title=f"\n{Path(result['query']).name}")
+        show_table(("rank", "distance", "found", ""), rows, title=f"\n{Path(result['input']).name}")
     if len(results) > SHOWN:
         say(f"\nNot shown: {len(results) - SHOWN} more queries.")
     say(f"Saved: pictures of {count} and {RECORD} in {out}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,19 +14,19 @@ from core.command_line.tables import say, show_json
 
 def simulate(
     ctx: typer.Context,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write, new or empty.")],
+    out: opt.OutFolder,
     people: Annotated[
         int, typer.Option(metavar="N", help="In training; the test has others.")
     ] = 60,
     cameras: Annotated[int, typer.Option(metavar="N", help="From 2 to 9.")] = 4,
-    images: Annotated[
+    per_camera: Annotated[
         int, typer.Option(metavar="N", help="Pictures of a person by each camera.")
     ] = 3,
-    seed: Annotated[int, typer.Option(metavar="N", help="Same seed, same files.")] = 0,
-    workers: Annotated[int, typer.Option(metavar="N", help="Processes that draw.")] = 1,
+    seed: Annotated[int, opt.SEED] = 0,
+    workers: Annotated[int, opt.WORKERS] = 1,
     json: opt.Json = False,
 ) -> None:
-    """Draw a data set of synthetic pedestrians, laid out as Market-1501 is.
+    """Draw a data set of synthetic pedestrians, laid out as Market-1501 is, in a new folder.
 
     What a network scores on drawings says nothing of scores on real people.
     """
@@ -49,13 +48,13 @@ def simulate(
             out,
             people=people,
             cameras=cameras,
-            images=images,
+            images=per_camera,
             seed=seed,
             workers=workers,
             progress=progress,
         )
     if json:
-        show_json({"out": out, **record})
+        show_json({"out": out, "counts": record["files"], "about": record})
         return
     parts = ", ".join(f"{count} in {name}" for name, count in record["files"].items())
     say(f"Saved: {out} ({record['what']}: {parts})")

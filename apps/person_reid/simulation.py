@@ -10,11 +10,8 @@ number: the files are the same bytes for any number of workers.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from multiprocessing import get_context
@@ -26,7 +23,7 @@ import numpy as np
 from apps.person_reid.pedestrians.cameras import draw_cameras, draw_passage, photograph, scene_of
 from apps.person_reid.pedestrians.people import draw_person
 from core.errors import UserError
-from core.files import claim_folder, explained, write_json
+from core.files import claim_folder, explained, folder_aside, write_json
 
 RECORD = "about.json"
 WHAT = "synthetic pedestrians, not photographs"
@@ -156,10 +153,13 @@ def simulate(
         "files": {name: sum(shot.folder == name for shot in shots) for name in FOLDERS},
         "views": [asdict(camera) for camera in _cameras(world)],
     }
-    with _finished_folder(out) as aside:
+    with folder_aside(out, "simulating") as aside:
         for done in _drawn(world, shots, aside, workers):
             if progress:
                 progress(done, len(shots))
+        with explained(out):
+            for name in FOLDERS:
+                (aside / name).replace(out / name)
     write_json(out / RECORD, record)
     return record
 
@@ -265,17 +265,3 @@ def _jpeg(picture: np.ndarray) -> bytes:
 
     options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
     return cv2.imencode(".jpg", picture[..., ::-1], options)[1].tobytes()
-
-
-@contextmanager
-def _finished_folder(out: Path) -> Iterator[Path]:
-    """Yield a folder to write in; what it holds moves to `out` at the end, or is removed."""
-    with explained(out):
-        aside = Path(tempfile.mkdtemp(prefix=".simulating.", dir=out))
-    try:
-        yield aside
-        with explained(out):
-            for folder in FOLDERS:
-                (aside / folder).replace(out / folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

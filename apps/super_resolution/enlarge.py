@@ -22,7 +22,7 @@ from apps.super_resolution.tiling import (
     round_up,
 )
 from core.engines import Engine
-from core.errors import UserError, near_miss
+from core.errors import UserError, one_of
 from core.model_card import ModelCard
 
 RADIUS = 32  # pixels of context where the card does not tell the network's receptive radius
@@ -177,8 +177,7 @@ def plan(
     Raises:
         UserError: As `enlarge`.
     """
-    if scheme not in SCHEMES:
-        raise UserError(f"No such scheme: '{scheme}'.{near_miss(scheme, SCHEMES)}")
+    one_of(scheme, SCHEMES, "The scheme of the tiles")
     multiple = max(1, card.size_multiple)
     fixed = fixed_size(engine)
     context = round_up(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.errors import UserError, near_miss
+from core.errors import UserError, no_such
 
 WINDOW, SIGMA = 11, 1.5  # of SSIM (Z. Wang et al., IEEE TIP 13(4), 2004)
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -77,7 +77,7 @@ PROTOCOLS = {
 def protocol_named(name: str) -> Protocol:
     """Return the protocol called `name`, or raise a `UserError`."""
     if name not in PROTOCOLS:
-        raise UserError(f"No such protocol: '{name}'.{near_miss(name, PROTOCOLS)}")
+        raise no_such("protocol", name, PROTOCOLS)
     return PROTOCOLS[name]
 
 

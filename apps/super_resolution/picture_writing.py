@@ -79,12 +79,12 @@ def check_size(path: str | Path, size: tuple[int, int]) -> None:
     if max(size) > _LONGEST[kind]:
         raise UserError(
             f"{path}: would have {height}x{width} pixels, but {kind.upper()} ends at "
-            f"{_LONGEST[kind]} a side; pass --format png."
+            f"{_LONGEST[kind]} a side; pass --picture-format png."
         )
     if height * width > _LARGEST:
         raise UserError(
             f"{path}: would have {height}x{width} pixels, too many to be held in memory as "
-            f"{kind.upper()} needs; pass --format png, which is written in strips."
+            f"{kind.upper()} needs; pass --picture-format png, which is written in strips."
         )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from core.data.images import read_size
+from core.drawing import Sheet
 from core.engines import Engine
 from core.errors import UserError
 from core.model_card import ModelCard
@@ -23,6 +24,7 @@ _PNG_GREY_ALPHA = 4  # colour type
 _LUMA = (0.299, 0.587, 0.114)  # BT.601
 _MARGIN = 4  # rows of context of the bicubic kernel, and more
 _ALPHA_ROWS = 256
+_SPACE = 2  # white columns between the two pictures of a comparison
 
 
 @dataclass(frozen=True)
@@ -140,23 +142,19 @@ def comparison(image: np.ndarray, result: np.ndarray, scale: int) -> np.ndarray:
     Returns:
         uint8 (caption + H·scale, 2·W·scale + gap, 3).
     """
-    from PIL import Image, ImageDraw, ImageFont
-
     from apps.super_resolution.imresize import imresize
 
     plain = imresize(_eight_bits(image), scale=scale)
     height, width = result.shape[:2]
-    gap, caption = 2, max(14, min(28, height // 24))
-    sheet = np.full((caption + height, 2 * width + gap, 3), 255, np.uint8)
-    sheet[caption:, :width] = plain
-    sheet[caption:, width + gap :] = _eight_bits(result)
-    title = Image.fromarray(sheet[:caption])
-    draw = ImageDraw.Draw(title)
-    font = ImageFont.load_default(caption * 0.7)
-    for left, text in ((0, f"bicubic x{scale}"), (width + gap, f"network x{scale}")):
-        draw.text((left + 3, caption / 2), text, fill=(0, 0, 0), font=font, anchor="lm")
-    sheet[:caption] = np.asarray(title)
-    return sheet
+    head = max(14, min(28, height // 24))
+    sheet = Sheet(head + height, 2 * width + _SPACE)
+    for left, text, shown in (
+        (0, "bicubic", plain),
+        (width + _SPACE, "network", _eight_bits(result)),
+    ):
+        sheet.paste(shown, (left, head))
+        sheet.write(f"{text} x{scale}", (left + 3, head / 2), size=head * 0.7, middle=True)
+    return sheet.picture()
 
 
 def _alpha(alpha: np.ndarray, scale: int) -> Iterator[np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,28 +13,28 @@ from core.command_line.tables import say, show_json
 
 def prepare(
     ctx: typer.Context,
-    data: Annotated[str, typer.Argument(metavar="PATH|sample", help="A data set.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.")],
+    data: opt.DataSet,
+    out: opt.OutFolder,
     scale: Annotated[int, typer.Option(min=1, help="Of the networks to be trained.")] = 2,
-    size: Annotated[
+    side: Annotated[
         int, typer.Option(min=0, help="Side of a sub-image in large pixels; 0 keeps them whole.")
     ] = 480,
     step: Annotated[int, typer.Option(min=1, help="Distance of two sub-images.")] = 240,
-    format: opt.Format = "auto",
+    format: opt.Format = None,
     overwrite: opt.Overwrite = False,
     json: opt.Json = False,
 ) -> None:
     """Cut a data set into decoded sub-images; train on them with --data DIR."""
-    from apps.super_resolution.data.prepared import prepare as cut
+    from apps.super_resolution.data.preparing import prepare as cut
     from core.command_line.progress import track
 
-    index = task_of(ctx).read(data, format)
+    index = task_of(ctx).read(data, format or "auto")
     with track(len(index), "preparing") as advance:
         made = cut(
             index,
             scale,
             out,
-            size=size or None,
+            size=side or None,
             step=step,
             overwrite=overwrite,
             progress=lambda done, count: advance(1),

@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from apps.super_resolution.tiling import SCHEMES
 from core.command_line import options as opt
 from core.command_line.program import task_of
-from core.command_line.tables import complain, say, show_json
-from core.command_line.use import check_source, load_engine, owning_run, without_results
-from core.errors import UserError
+from core.command_line.tables import say, show_json
+from core.command_line.use import load_engine, new_inputs, owning_run, result_files, tell_failed
+from core.errors import UserError, one_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,11 +49,8 @@ class _Job:
 def upscale(
     ctx: typer.Context,
     source: opt.Source,
-    inputs: Annotated[
-        list[Path],
-        typer.Argument(metavar="INPUT...", help="Pictures, folders of pictures, and videos."),
-    ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the results.")],
+    inputs: opt.Inputs,
+    out: opt.OutFolder,
     tile: Annotated[
         int | None,
         typer.Option(
@@ -68,14 +66,16 @@ def upscale(
     scheme: Annotated[
         str,
         typer.Option(
-            metavar="padded|average", help="Cut tiles out of larger ones, or average overlaps."
+            metavar="|".join(SCHEMES), help="Cut tiles out of larger ones, or average overlaps."
         ),
     ] = "padded",
-    batch: Annotated[int, typer.Option(min=1, help="Tiles per call.")] = 1,
-    format: Annotated[
+    batch: Annotated[int, opt.BATCH] = 1,
+    picture_format: Annotated[
         str, typer.Option(metavar="png|tif|jpg|webp", help="Of the enlarged pictures.")
     ] = "png",
-    video: Annotated[str, typer.Option(metavar="mp4|avi", help="Of the enlarged videos.")] = "mp4",
+    video_format: Annotated[
+        str, typer.Option(metavar="mp4|avi", help="Of the enlarged videos.")
+    ] = "mp4",
     compare: Annotated[
         bool, typer.Option("--compare", help="Also write the bicubic enlargement beside it.")
     ] = False,
@@ -84,6 +84,8 @@ def upscale(
 ) -> None:
     """Enlarge pictures and videos of any size; depth, transparency and colour profile are kept.
 
+    Large pictures go through the network in tiles, --batch of them at a time.
+
     Files that cannot be read are named at the end: exit code 1 if some failed, 2 if all did.
     """
     from apps.super_resolution.picture_writing import FORMATS
@@ -91,14 +93,14 @@ def upscale(
     from core.files import claim_folder
 
     task = task_of(ctx)
-    opt.one_of(format, FORMATS, "--format")
-    opt.one_of(video, ("mp4", "avi"), "--video")
-    check_source(source)
+    one_of(picture_format, FORMATS, "--picture-format")
+    one_of(video_format, ("mp4", "avi"), "--video-format")
+    one_of(scheme, SCHEMES, "--scheme")
     owning_run(source, task)
-    samples = without_results(task.files(inputs), inputs, out)
+    samples = new_inputs(task.files(inputs), inputs, out)
     engine = load_engine(task, source)
     choices = {"tile": tile, "overlap": overlap, "scheme": scheme}
-    jobs = list(_jobs(engine, samples, out, format, video, choices))
+    jobs = list(_jobs(engine, samples, out, (picture_format, video_format), choices))
     claim_folder(out, overwrite=overwrite)
     written, failed = [], []
     with track(sum(job.tiles * job.frames for job in jobs), "enlarging") as advance:
@@ -122,33 +124,24 @@ def upscale(
                 say(f"{entry['files'][0]}: {note}.")
         if written:
             say(f"{len(written)} of {len(jobs)} inputs enlarged; the results are in {out}")
-    for entry in failed:
-        complain(entry["error"])
-    if failed:
-        raise typer.Exit(1 if written else 2)
+    tell_failed(failed, done=bool(written))
 
 
 def _jobs(
-    engine: Engine, samples: list[Sample], out: Path, format: str, video: str, choices: dict
+    engine: Engine, samples: list[Sample], out: Path, formats: tuple[str, str], choices: dict
 ) -> Iterator[_Job]:
     """Yield what is to be done; a `UserError` for choices that fit no picture or equal names."""
     from apps.super_resolution.enlarge import plan, scale_of
     from core.data.images import read_size
     from core.data.videos import SUFFIXES, read_info
 
-    taken: dict[str, Path] = {}
+    def is_video(sample: Sample) -> bool:
+        return sample.inputs[0].suffix.lower() in SUFFIXES
+
+    scale = scale_of(engine.card)
+    targets = result_files(samples, out, lambda one: f"_x{scale}.{formats[is_video(one)]}")
     for sample in samples:
-        path, name = sample.inputs[0], PurePosixPath(sample.id)
-        moving = path.suffix.lower() in SUFFIXES
-        suffix = video if moving else format
-        target = str(name.with_name(f"{name.stem}_x{scale_of(engine.card)}.{suffix}"))
-        if target in taken:
-            raise UserError(
-                f"{path}: its result would overwrite that of '{taken[target]}', which has the same "
-                "name but for the suffix; enlarge them into different folders."
-            )
-        taken[target] = path
-        size, frames = None, 1
+        path, moving, size, frames = sample.inputs[0], is_video(sample), None, 1
         try:
             if moving:
                 info = read_info(path)
@@ -158,7 +151,7 @@ def _jobs(
         except UserError:  # said when its turn comes
             size = None
         tiles = 1 if size is None else len(plan(engine, size, engine.card, **choices))
-        yield _Job(path, out / target, size, tiles, moving, frames)
+        yield _Job(path, targets[sample.id], size, tiles, moving, frames)
 
 
 def _picture(engine: Engine, job: _Job, *, compare: bool, **options) -> dict:

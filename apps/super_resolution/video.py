@@ -63,7 +63,8 @@ def _write(file: Path, target: Path, frames: Iterator, size: tuple[int, int], fp
     codec = CODECS[target.suffix.lower()]
     cannot = UserError(
         f"{target}: this OpenCV cannot write {size[0]}x{size[1]} pixels with the codec {codec}; "
-        f"pass --video {'avi' if codec == 'mp4v' else 'mp4'}, or enlarge the frames as pictures."
+        f"pass --video-format {'avi' if codec == 'mp4v' else 'mp4'}, or enlarge its frames as "
+        "pictures."
     )
     fourcc = cv2.VideoWriter_fourcc(*codec)
     with quiet_opencv():

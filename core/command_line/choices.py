@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from core.data.index import Index
-from core.errors import UserError, near_miss
+from core.errors import UserError, no_such
+from core.model_card import ModelCard, shown_size
 from core.task import Task
 from core.training.config import TrainConfig, read_config_file
 
@@ -94,11 +95,16 @@ def merge(
         options |= {n: _word(v, task, n) for n, v in (layer.get("options") or {}).items()}
     values["options"] = task.check_options(options)
     values["app"] = task.name
-    values.setdefault("network", task.networks[0])
-    if values["network"] not in task.networks:
-        hint = near_miss(values["network"], task.networks)
-        raise UserError(f"No such network: '{values['network']}'.{hint}")
+    values.setdefault("network", task.default_network)
+    check_network(values["network"], task)
     return values
+
+
+def check_network(name: str, task: Task) -> str:
+    """Return a network's name if it is one of the task's, without importing any network."""
+    if not isinstance(name, str) or name not in task.networks:
+        raise no_such("network", name, task.networks)
+    return name
 
 
 def complete(
@@ -112,15 +118,15 @@ def complete(
     return {**values, "classes": found} if found else dict(values)
 
 
-def filled_in(config: TrainConfig, given: Mapping[str, Any], card) -> str:
+def filled_in(config: TrainConfig, given: Mapping[str, Any], card: ModelCard) -> str:
     """Return the defaults a user did not choose, in a line."""
     shown = []
     for name in _ANNOUNCED:
         if name in given or (name == "classes" and not card.labels):
             continue
-        value = getattr(config, name)
+        value = getattr(card if name in ("input_size", "channels") else config, name)
         if name == "input_size":
-            value = "{}x{}".format(*(value or card.input_size))
+            value = shown_size(value)
         shown.append(f"{name.replace('_', ' ')} {value}")
     return f"Defaults: {', '.join(shown)}." if shown else ""
 
@@ -138,7 +144,7 @@ def _check_names(values: Mapping[str, Any], options: Mapping[str, Any], source: 
     fields = [f.name for f in dataclasses.fields(TrainConfig) if f.name not in ("app", "options")]
     for name in values:
         if name in options:
-            raise UserError(f"{source}: unknown key '{name}'. Did you mean 'options.{name}'?")
+            raise UserError(f"{source}: no such key: '{name}'. Did you mean 'options.{name}'?")
         if name not in fields and not (name == "options" and source != "--set"):
             known = [*fields, *(f"options.{option}" for option in options)]
-            raise UserError(f"{source}: unknown key '{name}'.{near_miss(name, known)}")
+            raise no_such("key", name, known, where=source)

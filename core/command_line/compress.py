@@ -12,7 +12,8 @@ from core.command_line import options as opt
 from core.command_line.program import program_name, task_of, when_stopped
 from core.command_line.quiet import load_litert, load_tensorflow
 from core.command_line.tables import say, show_json, show_table, size
-from core.errors import UserError, near_miss
+from core.compress import METHODS
+from core.errors import UserError, no_such
 
 if TYPE_CHECKING:
     from core.data.index import Index
@@ -20,33 +21,22 @@ if TYPE_CHECKING:
     from core.task import Task
     from core.training.compressing import StagePlan
 
-METHODS = ("adapt", "prune", "cluster", "quantize")
 _QUICK = {"epochs": 1, "steps_per_epoch": 2}
 
 
 def compress(
     ctx: typer.Context,
     run: opt.Run,
-    out: Annotated[Path, typer.Option(metavar="RUN2", help="Run folder to write.")],
+    out: opt.OutRun,
     method: Annotated[
         str | None,
         typer.Option(
-            metavar="adapt|prune|cluster|quantize",
+            metavar="|".join(METHODS),
             help="One method, or several in a row: prune,cluster,quantize.",
         ),
     ] = None,
     data: opt.Data = None,
-    format: opt.Format = "auto",
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Epochs of each method. (default: 10)")
-    ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Samples per step.")] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            "--learning-rate", "--lr", help="(default: a tenth of the run's own training)"
-        ),
-    ] = None,
+    format: opt.Format = None,
     sparsity: Annotated[
         float | None, typer.Option(help="Share of zeros that prune reaches. (default: 0.75)")
     ] = None,
@@ -57,21 +47,13 @@ def compress(
         list[str] | None,
         typer.Option("--float", metavar="LAYER", help="A layer quantize leaves in float."),
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="A choice of a method, such as quantize.weight_bits=4, or of the training.",
-        ),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides all randomness.")] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A few steps, to see that all works.")
-    ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the compression in --out.")
-    ] = False,
+    epochs: opt.Epochs = None,
+    batch: Annotated[int | None, opt.BATCH] = None,
+    learning_rate: opt.LearningRate = None,
+    seed: opt.Seed = None,
+    settings: opt.Settings = None,
+    quick: opt.Quick = False,
+    resume: opt.Resume = False,
     overwrite: opt.Overwrite = False,
     json: opt.Json = False,
 ) -> None:
@@ -80,7 +62,9 @@ def compress(
     prune sets weights to zero, cluster leaves few different values, quantize trains with the
     rounding of int8. Later methods keep what earlier ones reached. adapt, which comes first, makes
     nothing smaller: it betters the weights by low-rank updates under the network's own guidance, or
-    another run's.
+    another run's. Unless chosen otherwise, each trains 10 epochs at a tenth of the run's own rate.
+
+    --set reaches every other choice of a method, --set quantize.weight_bits=4, or of the training.
     """
     from core.command_line.progress import TrainingProgress
     from core.run_folder import RunFolder
@@ -96,7 +80,7 @@ def compress(
 
     flags = {
         "data": data,
-        "format": None if data is None else format,
+        "format": format if data is None else format or "auto",
         "epochs": epochs,
         "batch": batch,
         "learning_rate": learning_rate,
@@ -156,11 +140,11 @@ def compress(
     say("Comparing …", aside=json)
     rows = compared(task, [source, *runs], index)
     if json:
-        show_json({"run": out, "metric": task.headline, "stages": rows})
+        show_json({"run": out, "headline": task.headline, "stages": rows})
         return
     columns = (task.headline, "precision", "non-zero", "values", "file", "zip")
     table = [
-        (row["stage"], row[task.headline], row["precision"], f"{row['non_zero']:.1%}",
+        (row["stage"], row["value"], row["precision"], f"{row['non_zero']:.1%}",
          row["most_values"], size(row["file_bytes"]), size(row["zip_bytes"]))
         for row in rows
     ]  # fmt: skip
@@ -178,7 +162,7 @@ def parse_methods(value: str | None) -> tuple[str, ...]:
     names = tuple(name.strip() for name in value.split(","))
     for name in names:
         if name not in METHODS:
-            raise UserError(f"--method: no such method: '{name}'.{near_miss(name, METHODS)}")
+            raise no_such("method", name, METHODS, where="--method")
     return names
 
 
@@ -203,7 +187,7 @@ def split_settings(
         else:
             options = [f"options.{option}" for option in task.options]
             known = [*sorted(CHANGEABLE), *options, *(f"{m}.…" for m in methods)]
-            raise UserError(f"--set: unknown key '{name}'.{near_miss(name, known)}")
+            raise no_such("key", name, known, where="--set")
     return choices, training
 
 
@@ -256,15 +240,14 @@ def compared(task: Task, runs: Sequence[RunFolder], index: Index) -> list[dict[s
             precision = "int8" if method == "quantize" else "float32"
             if run.config.compress.get("choices", {}).get("activation_bits") == 16:
                 precision = "weight_only"
-            shape = (*card.input_size, card.channels)
-            files.append(to_tflite(model, precision, input_shape=shape))
+            files.append(to_tflite(model, precision, input_shape=card.input_shape))
             kernels = kernel_table(files[-1])
             weights = sum(kernel.parameters for kernel in kernels)
             rows.append(
                 {
                     "stage": method or "before",
                     "run": run.path,
-                    task.headline: scores.summary[task.headline],
+                    "value": scores.summary[task.headline],
                     "precision": precision,
                     "non_zero": sum(k.parameters - k.zeros for k in kernels) / max(weights, 1),
                     "most_values": most_values(model),

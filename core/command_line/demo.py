@@ -10,7 +10,7 @@ import typer
 from core.command_line import options as opt
 from core.command_line.program import task_of, when_stopped
 from core.command_line.quiet import load_litert, load_tensorflow
-from core.command_line.tables import plain, say, show_json, show_table, size
+from core.command_line.tables import say, show_json, show_table, size
 from core.errors import CheckFailed
 
 if TYPE_CHECKING:
@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 
 _MARK = "demo.json"  # tells a folder the demo may replace
 _PRECISIONS = ("float32", "int8")
-_RUNS = 30  # of a timing
+_CALLS = 30  # of a timing
 
 
 def demo(
     ctx: typer.Context,
     out: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="(default: runs/<app>/demo)")
+        Path | None,
+        typer.Option(metavar="RUN", help="Run folder to write. (default: runs/<app>/demo)"),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Train less or longer.")] = None,
+    epochs: opt.Epochs = None,
     overwrite: opt.Overwrite = False,
     json: opt.Json = False,
 ) -> None:
@@ -36,7 +37,7 @@ def demo(
 
     An earlier demo in the same folder is replaced.
     """
-    from core.files import claim_folder, write_json
+    from core.files import claim_folder, plain, write_json
 
     task = task_of(ctx)
     out = out or Path("runs") / task.name / "demo"
@@ -63,9 +64,10 @@ def demo(
     result = {
         "run": run.path,
         "epochs": len(run.history()),
+        "headline": task.headline,
         "protocol": protocol,
-        "rows": rows,
-        "verified": not failed,
+        "results": rows,
+        "passed": not failed,
         "report": page,
     }
     write_json(out / _MARK, {"app": task.name, **plain(result)})
@@ -75,11 +77,11 @@ def demo(
         columns = ("network", task.headline, "size", "threads", "ms")
         table = [
             (
-                row["network"],
-                row[task.headline],
-                size(row["bytes"]),
-                row["threads"],
-                row["milliseconds"],
+                row["name"],
+                row["value"],
+                size(row["file_bytes"]),
+                row["threads"] or "all",
+                row["median_ms"],
             )
             for row in rows
         ]
@@ -147,14 +149,15 @@ def _rows(
         sources.append((f"TFLite {precision}", path, path, checked.metrics.get("file", {})))
     rows = []
     for name, source, file, scores in sources:
-        timing = benchmark_jobs(task, [source], (1,), _RUNS)[0]()[0]
+        _, measure = benchmark_jobs(task, [source], (1,), _CALLS)[0]
+        timing = measure()[0]
         rows.append(
             {
-                "network": name,
-                task.headline: scores.get(task.headline),
-                "bytes": file.stat().st_size,
-                "threads": timing.threads or "all",
-                "milliseconds": timing.median_ms,
+                "name": name,
+                "value": scores.get(task.headline),
+                "file_bytes": file.stat().st_size,
+                "threads": timing.threads,
+                "median_ms": timing.median_ms,
             }
         )
     return rows

@@ -26,11 +26,13 @@ def models(
     json: opt.Json = False,
 ) -> None:
     """List every network and variant, with counted and published parameters."""
+    from core.command_line.choices import check_network
     from core.command_line.progress import track
+    from core.model_card import shown_size
 
     task = task_of(ctx)
     if network is not None:
-        opt.one_of(network, task.networks, "--network")
+        check_network(network, task)
     names = task.networks if network is None else (network,)
     load_tensorflow()
     entries = [(name, variant) for name in names for variant in task.network(name).variants]
@@ -40,7 +42,7 @@ def models(
             found.append(_describe(task, name, variant))
             advance(1)
     if json:
-        show_json(found)
+        show_json({"networks": found})
         return
     rows = [
         (
@@ -49,7 +51,7 @@ def models(
             entry["parameters"],
             entry["published_parameters"],
             entry["deployed_parameters"],
-            "x".join(map(str, entry["card"]["input_size"])),
+            shown_size(entry["card"]["input_size"]),
         )
         for entry in found
     ]
@@ -70,12 +72,13 @@ def models(
 
 def data(
     ctx: typer.Context,
-    path: Annotated[str, typer.Argument(metavar="PATH|sample", help="Data set.")],
-    format: opt.Format = "auto",
+    data: opt.DataSet,
+    format: opt.Format = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="PICTURE.png", help="Draw samples with their truth into a picture."),
+        typer.Option(metavar="FILE.png", help="Draw samples with their truth into a picture."),
     ] = None,
+    overwrite: opt.Overwrite = False,
     json: opt.Json = False,
 ) -> None:
     """Say how a data set is read and what is wrong with it: every file is opened once.
@@ -83,14 +86,17 @@ def data(
     The exit code is 1 if there are problems.
     """
     from core.command_line.contact_sheet import write_sheet
+    from core.files import claim_file
 
     task = task_of(ctx)
     if out is not None and out.suffix.lower() != ".png":
         raise UserError(f"{out}: pictures are written as PNG; choose a name ending in .png.")
-    index = task.read(path, format)
+    if out is not None:
+        claim_file(out, overwrite=overwrite)
+    index = task.read(data, format or "auto")
     groups = {sample.group for sample in index.samples if sample.group}
     summary = {
-        "path": str(index.root),
+        "data": str(index.root),
         "format": index.format,
         "samples": len(index),
         "splits": {name or "unsplit": count for name, count in index.counts().items()},
@@ -116,7 +122,7 @@ def data(
     if out is not None:
         write_sheet(task, index, card, out)
     if json:
-        show_json({**summary, "problems": problems, "picture": out})
+        show_json({**summary, "problems": problems, "out": out})
     else:
         for problem in problems:
             say(f"Problem: {problem}")
@@ -132,7 +138,7 @@ def data_card(task: Task, index: Index) -> ModelCard:
     from core.training.config import TrainConfig
     from core.training.setup import training_card
 
-    name = task.defaults.get("network", task.networks[0])
+    name = task.defaults.get("network", task.default_network)
     network = task.network(name)
     variant = network.check_variant(task.defaults.get("variant"))
     config = TrainConfig(
@@ -147,7 +153,7 @@ def _describe(task: Task, name: str, variant: str) -> dict:
     card = network.card(variant)
     model = network.build(
         variant,
-        (*card.input_size, card.channels),
+        card.input_shape,
         **{**task.build_arguments(card), **network.training_options},
     )
     return {

@@ -1,7 +1,8 @@
 """How every command of the suite starts and ends: one place for errors, exit codes and Ctrl-C.
 
-0 done, 1 a check did not hold, 2 wrong use or something the user has to mend, 130 stopped by the
-keyboard. A failure is one sentence on standard error; `GOSSAMER_TRACEBACK=1` adds the traceback.
+0 done, 1 a check did not hold or some of several inputs failed, 2 wrong use or something the user
+has to mend, 130 stopped by the keyboard, 141 the reader of the output has gone. A failure is one
+sentence on standard error; `GOSSAMER_TRACEBACK=1` adds the traceback. docs/json.md says the same.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -67,9 +69,6 @@ class Command(TyperCommand):
             print(file=sys.stderr)
             complain(ctx.meta.get(_STOPPED, "by the keyboard."), label="Stopped")
             raise typer.Exit(130) from None
-        except BrokenPipeError:  # the reader, such as `head`, has enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(141) from None
 
 
 class Group(TyperGroup):
@@ -87,6 +86,16 @@ class Group(TyperGroup):
         if option is not None:
             option.default = False
         return option
+
+    def make_context(self, *arguments: Any, **named: Any) -> typer.Context:
+        """Parse the command line, which may print the help."""
+        with _while_it_is_read():
+            return super().make_context(*arguments, **named)
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        """Run the command that was chosen."""
+        with _while_it_is_read():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: typer.Context) -> list[str]:
         """Return the names in the order of the help: groups (the apps) first."""
@@ -126,7 +135,10 @@ class Group(TyperGroup):
         try:
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except Exception as error:
-            code = report(error)
+            try:
+                code = report(error)
+            except BrokenPipeError:
+                code = _leave_silently()
         sys.exit(code or 0)
 
 
@@ -155,6 +167,27 @@ def program_name(ctx: typer.Context) -> str:
 def when_stopped(ctx: typer.Context, sentence: str) -> None:
     """Set what is said after Ctrl-C."""
     ctx.meta[_STOPPED] = sentence
+
+
+@contextmanager
+def _while_it_is_read() -> Iterator[None]:
+    """End the program when the reader of its output, such as `head`, has enough."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise typer.Exit(_leave_silently()) from None
+    except SystemExit as stop:  # by which Rich, that prints the help, says the same
+        if isinstance(stop.__context__, BrokenPipeError):
+            raise typer.Exit(_leave_silently()) from None
+        raise
+
+
+def _leave_silently() -> int:
+    """Send what is still to be printed to nowhere; return what a shell says of a closed pipe."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    return 141
 
 
 def join_numbers(args: Sequence[str]) -> list[str]:
@@ -233,6 +266,12 @@ def _usage(error: typer.TyperException) -> str:
         close = difflib.get_close_matches(name, [*known, "--help"], n=1, cutoff=0.5)
         hint = f"Did you mean {close[0]}?" if close else f"See: {ctx.command_path} --help"
         return f"no such option: {name}. {hint}"
+    cause = error.__cause__
+    if cause is not None and hasattr(cause, "errors"):
+        wrong = cause.errors()[0]
+        if "ge" in wrong.get("ctx", {}):
+            shown = getattr(error.param, "opts", [name])[0]
+            return f"{shown} is {wrong['input']}; it must be {wrong['ctx']['ge']} or more."
     for part, advice in _PYDANTIC.items():
         if part in message:
             message = f"{message.split(': ')[0]}: {advice}"

@@ -12,9 +12,10 @@ import typer
 from core.command_line import options as opt
 from core.command_line.program import program_name, task_of
 from core.command_line.quiet import load_litert, load_tensorflow
-from core.command_line.tables import complain, csv_text, say, show_json, show_table, size
-from core.command_line.use import check_source, owning_run, run_data
-from core.errors import CheckFailed, UserError
+from core.command_line.tables import csv_text, say, show_json, show_table, size
+from core.command_line.use import check_source, data_of, needed_data, owning_run, tell_failed
+from core.errors import CheckFailed, UserError, one_of
+from core.export import CALIBRATED, CALIBRATORS, IO_TYPES, PRECISIONS
 
 if TYPE_CHECKING:
     from core.export.benchmark import Timing
@@ -22,28 +23,21 @@ if TYPE_CHECKING:
     from core.run_folder import RunFolder
     from core.task import Task
 
-_CALIBRATED = ("int8", "int16x8")
-
 
 def export(
     ctx: typer.Context,
     run: opt.Run,
     precision: Annotated[
-        str, typer.Option(metavar="|".join(opt.PRECISIONS), help="Arithmetic of the file.")
+        str, typer.Option(metavar="|".join(PRECISIONS), help="Number format of the file.")
     ] = "float32",
     io: Annotated[
-        str, typer.Option(metavar="float32|uint8|int8", help="Type of inputs and outputs.")
+        str, typer.Option(metavar="|".join(IO_TYPES), help="Type of inputs and outputs.")
     ] = "float32",
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH|sample", help="Samples that int8 and int16x8 are calibrated with."
-        ),
-    ] = None,
-    format: opt.Format = "auto",
-    samples: Annotated[int, typer.Option(min=1, help="Samples for the calibration.")] = 200,
+    data: opt.Data = None,
+    format: opt.Format = None,
+    samples: Annotated[int, opt.SAMPLES] = 200,
     calibrator: Annotated[
-        str, typer.Option(metavar="own|converter", help="Who decides the scales of int8.")
+        str, typer.Option(metavar="|".join(CALIBRATORS), help="Who decides the scales of int8.")
     ] = "own",
     equalize: Annotated[
         bool, typer.Option("--equalize", help="Even channel ranges before int8 (DFQ).")
@@ -53,28 +47,33 @@ def export(
     ] = False,
     input_size: opt.InputSize = None,
     open_size: Annotated[
-        bool, typer.Option("--open-size", help="A file for pictures of any size.")
+        bool, typer.Option("--open-size", help="A file for inputs of any size.")
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="(default: RUN/export/<name>_<precision>.tflite)"),
+        typer.Option(
+            metavar="FILE",
+            help="File to write. (default: RUN/export/<name>_<precision>.tflite)",
+        ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file if it exists.")
-    ] = False,
+    overwrite: opt.Overwrite = False,
     json: opt.Json = False,
 ) -> None:
-    """Write a run's network as a .tflite file, with a .json beside it that describes it."""
-    opt.one_of(precision, opt.PRECISIONS, "--precision")
-    opt.one_of(io, ("float32", "uint8", "int8"), "--io")
-    opt.one_of(calibrator, ("own", "converter"), "--calibrator")
+    """Write a run's network as a .tflite file, with a .json beside it that describes it.
+
+    int8 and int16x8 are calibrated with --samples of --data; without --data, of the data the run
+    was trained on.
+    """
+    one_of(precision, PRECISIONS, "--precision")
+    one_of(io, IO_TYPES, "--io")
+    one_of(calibrator, CALIBRATORS, "--calibrator")
     chosen_size = opt.parse_size(input_size)
     task, program = task_of(ctx), program_name(ctx)
     folder = run_folder(run, task)
     trained = precision == "int8" and folder.config.compress.get("method") == "quantize"
-    if precision in _CALIBRATED and data is None and not trained:
-        data = run_data(folder, f"calibrate {precision} with")
-        format = folder.config.format
+    layout = format or "auto"
+    if precision in CALIBRATED and data is None and not trained:
+        data, layout = needed_data(folder, data, format, f"calibrate {precision} with")
         say(f"Defaults: calibration data {data}, up to {samples} samples.", aside=json)
     load_tensorflow()
     load_litert()
@@ -85,7 +84,7 @@ def export(
         folder,
         precision,
         data=data,
-        format=format,
+        format=layout,
         samples=samples,
         io=io,
         calibrator=calibrator,
@@ -98,9 +97,8 @@ def export(
     )
     bytes_ = Path(made.path).stat().st_size
     if json:
-        show_json(
-            {"path": made.path, "sidecar": made.sidecar, "bytes": bytes_} | {"notes": made.notes}
-        )
+        files = {"file": made.path, "sidecar": made.sidecar}
+        show_json({**files, "file_bytes": bytes_, "notes": made.notes})
         return
     for note in made.notes:
         say(f"{note[:1].upper()}{note[1:]}.")
@@ -112,9 +110,9 @@ def export(
 
 def verify(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE.tflite", help="An exported file.")],
+    file: opt.File,
     data: opt.Data = None,
-    format: opt.Format = "auto",
+    format: opt.Format = None,
     split: opt.Split = None,
     run: Annotated[
         Path | None,
@@ -122,9 +120,7 @@ def verify(
             metavar="RUN", help="The Keras network to compare with. (default: whose file it is)"
         ),
     ] = None,
-    samples: Annotated[
-        int | None, typer.Option(min=1, help="At most so many samples. (default: all)")
-    ] = None,
+    samples: Annotated[int | None, opt.SAMPLES] = None,
     json: opt.Json = False,
 ) -> None:
     """Check a .tflite file beside its Keras network on held-out samples; exit code 1 if it fails.
@@ -136,10 +132,10 @@ def verify(
     task = task_of(ctx)
     check_file(file)
     folder = owning_run(file, task) if run is None else run_folder(run, task)
-    if data is None and folder is not None and folder.config.data:
-        data, format = folder.config.data, folder.config.format
-        say(f"Defaults: run {folder.path}, data {data}.", aside=json)
-    index = None if data is None else task.read(data, format)
+    chosen, layout = data_of(folder, data, format)
+    if folder is not None and chosen != data:
+        say(f"Defaults: run {folder.path}, data {chosen}.", aside=json)
+    index = None if chosen is None else task.read(chosen, layout)
     split = split or ("test" if index is None else index.held_out())
     count = 0 if index is None else len(index.split(split))
     load_tensorflow()
@@ -152,8 +148,8 @@ def verify(
             task,
             file,
             run=folder,
-            data=data,
-            format=format,
+            data=chosen,
+            format=layout,
             split=split,
             samples=samples,
             advance=advance,
@@ -169,45 +165,45 @@ def verify(
 
 def benchmark(
     ctx: typer.Context,
-    sources: Annotated[
-        list[Path],
-        typer.Argument(metavar="RUN|FILE.tflite...", help="A run stands for all its files."),
-    ],
-    threads: opt.Threads = None,
-    runs: Annotated[int, typer.Option(min=1, help="Least number of measured calls.")] = 50,
-    csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE.csv", help="Write the table as CSV too.")
+    sources: opt.Sources,
+    threads: Annotated[
+        str | None,
+        typer.Option(metavar="N…", help="Numbers of threads, such as: 1 2. (default: 1 and all)"),
     ] = None,
+    calls: Annotated[int, typer.Option(min=1, help="Least number of measured calls.")] = 50,
+    csv: opt.Csv = None,
+    overwrite: opt.Overwrite = False,
     json: opt.Json = False,
 ) -> None:
-    """Measure latency, memory and size, in one table over files and numbers of threads."""
+    """Measure latency, memory and size, in one table over files and numbers of threads.
+
+    A run stands for its Keras network and all its exported files.
+    """
+    from core.command_line.progress import track
+    from core.files import claim_file, write_atomic
+
     task = task_of(ctx)
     counts = opt.parse_threads(threads)
-    jobs = benchmark_jobs(task, sources, counts, runs)
+    if csv is not None:
+        claim_file(csv, overwrite=overwrite, option="--csv")
+    jobs = benchmark_jobs(task, sources, counts, calls)
     timings: list[Timing] = []
-    failures: list[str] = []
-    from core.command_line.progress import track
-
+    failed: list[dict[str, str]] = []
     with track(len(jobs), "measuring") as advance:
-        for job in jobs:
+        for source, job in jobs:
             try:
                 timings += job()
             except (UserError, CheckFailed) as error:  # the others are still worth measuring
-                failures.append(str(error))
+                failed.append({"input": str(source), "error": str(error)})
             advance(1)
     rows = [dataclasses.asdict(timing) for timing in timings]
     if csv is not None:
-        from core.files import write_atomic
-
         write_atomic(csv, csv_text(rows))
     if json:
-        show_json({"timings": rows, "failures": failures})
+        show_json({"results": rows, "failed": failed})
     elif timings:
         show_timings(timings)
-    for failure in failures:
-        complain(failure)
-    if failures:
-        raise typer.Exit(1 if timings else 2)
+    tell_failed(failed, done=bool(timings))
 
 
 def _held_out(task: Task, data: str, format: str) -> str:
@@ -222,18 +218,21 @@ def report(
     ctx: typer.Context,
     run: opt.Run,
     data: opt.Data = None,
-    format: opt.Format = "auto",
+    format: opt.Format = None,
     split: opt.Split = None,
     json: opt.Json = False,
 ) -> None:
-    """Write RUN/report.html: training curves, scores, pictures and files of a run on one page."""
+    """Write RUN/report.html: training curves, scores, pictures and files of a run on one page.
+
+    An earlier report of the run is replaced.
+    """
     task = task_of(ctx)
     folder = run_folder(run, task)
-    if data is None and folder.config.data:
-        data, format = folder.config.data, folder.config.format
-        say(f"Defaults: data {data}.", aside=json)
+    chosen, layout = data_of(folder, data, format)
+    if chosen != data:
+        say(f"Defaults: data {chosen}.", aside=json)
     if split is None:
-        split = "test" if data is None else _held_out(task, data, format)
+        split = "test" if chosen is None else _held_out(task, chosen, layout)
     load_tensorflow()
     load_litert()
     from core.export.report import write_report
@@ -241,22 +240,22 @@ def report(
     path = write_report(
         task,
         folder,
-        data=data,
-        format=format,
+        data=chosen,
+        format=layout,
         split=split,
         progress=lambda what: say(f"{what[:1].upper()}{what[1:]} …", aside=True),
     )
     if json:
-        show_json({"report": path})
+        show_json({"run": folder.path, "report": path})
     else:
         say(f"Saved: {path}")
 
 
 def benchmark_jobs(
-    task: Task, sources: list[Path], threads: tuple[int | None, ...], runs: int
-) -> list[Callable[[], list[Timing]]]:
+    task: Task, sources: list[Path], threads: tuple[int | None, ...], calls: int
+) -> list[tuple[Path, Callable[[], list[Timing]]]]:
     """Return what is to be measured; a run gives its Keras network and each of its files."""
-    jobs: list[Callable[[], list[Timing]]] = []
+    jobs: list[tuple[Path, Callable[[], list[Timing]]]] = []
     files: list[Path] = []
     for source in sources:
         check_source(source)
@@ -266,11 +265,11 @@ def benchmark_jobs(
         folder = run_folder(source, task)
         files += sorted(folder.file("export").glob("*.tflite"))
         if folder.file("model.keras").is_file():
-            jobs.append(lambda path=source: [_time_keras(task, path, runs)])
+            jobs.append((source, lambda path=source: [_time_keras(task, path, calls)]))
     if not jobs and not files:
         raise UserError(f"{sources[0]}: holds neither model.keras nor files in export/; export it.")
     for file in dict.fromkeys(files):
-        jobs.append(lambda path=file: _time_file(path, threads, runs))
+        jobs.append((file, lambda path=file: _time_file(path, threads, calls)))
     return jobs
 
 
@@ -304,26 +303,20 @@ def show_checks(found: Verification, title: str) -> None:
         say(f"Protocol: {found.protocol}")
 
 
-def _time_keras(task: Task, source: Path, runs: int) -> Timing:
+def _time_keras(task: Task, source: Path, calls: int) -> Timing:
     from core.command_line.use import load_engine
-    from core.export.benchmark import time_callable
+    from core.export.benchmark import time_network
 
     engine = load_engine(task, source)
-    import numpy as np
-
-    card = engine.card
-    image = np.random.default_rng(0).standard_normal(
-        (1, *card.input_size, card.channels), np.float32
-    )
-    timing = time_callable(lambda: engine(image), name=f"{source.name} (Keras)", runs=runs)
+    timing = time_network(engine, name=f"{source.name} (Keras)", calls=calls)
     return dataclasses.replace(timing, precision="float")
 
 
-def _time_file(path: Path, threads: tuple[int | None, ...], runs: int) -> list[Timing]:
+def _time_file(path: Path, threads: tuple[int | None, ...], calls: int) -> list[Timing]:
     load_litert()
     from core.export.benchmark import benchmark as measure
 
-    return measure(path, threads=threads, runs=runs)
+    return measure(path, threads=threads, calls=calls)
 
 
 def run_folder(path: Path, task: Task) -> RunFolder:

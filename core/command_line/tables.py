@@ -6,14 +6,14 @@ error, so that `--json` can be piped. Nothing is coloured when it does not go to
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
+
+from core.files import plain
 
 _PIPE_WIDTH = 200  # columns of a table that does not go to a terminal
 
@@ -31,7 +31,7 @@ def complain(text: str, label: str = "Error") -> None:
 
 
 def show_json(value: Any) -> None:
-    """Print a value as one JSON document (see `plain`)."""
+    """Print a value as one JSON document (see `core.files.plain`)."""
     print(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False), flush=True)
 
 
@@ -101,28 +101,6 @@ def size(count: int | None) -> str:
         if count >= factor:
             return f"{count / factor:.3g} {unit}"
     return f"{count} B"
-
-
-def plain(value: Any) -> Any:
-    """Return a value as JSON knows it: NaN and infinity become null, NumPy numbers Python's.
-
-    Paths become text, tuples and sets lists, dataclasses mappings.
-    """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(name): plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    if hasattr(value, "tolist"):  # NumPy arrays and scalars
-        return plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -20,137 +20,40 @@ if TYPE_CHECKING:
     from core.data.index import Index
     from core.run_folder import RunFolder
 
-_DATA, _NETWORK, _TRAINING = "Data", "Network", "Training"
-
 
 def train(
     ctx: typer.Context,
-    out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to write.")],
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH|sample",
-            help="Data set; 'sample' is the built-in sample data.",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    format: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Layout of the data set; auto recognises it. (default: auto)",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(help="Threads that load data; 0: one a core.", rich_help_panel=_DATA),
-    ] = None,
-    augment: Annotated[
-        bool | None,
-        typer.Option("--augment/--no-augment", help="Vary samples.", rich_help_panel=_DATA),
-    ] = None,
-    network: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="See the command models.", rich_help_panel=_NETWORK),
-    ] = None,
-    variant: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="See the command models.", rich_help_panel=_NETWORK),
-    ] = None,
-    input_size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="H W",
-            help="Height and width, or one number for both.",
-            rich_help_panel=_NETWORK,
-        ),
-    ] = None,
-    channels: Annotated[
-        int | None, typer.Option(help="1 (grey) or 3 (RGB).", rich_help_panel=_NETWORK)
-    ] = None,
-    classes: Annotated[
-        int | None,
-        typer.Option(
-            help="1 for one foreground, else with background. (default: the data's)",
-            rich_help_panel=_NETWORK,
-        ),
-    ] = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,…", help="Class names. (default: the data's)", rich_help_panel=_NETWORK
-        ),
-    ] = None,
-    init: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="RUN", help="Start from the weights of this run.", rich_help_panel=_NETWORK
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Passes over the data.", rich_help_panel=_TRAINING)
-    ] = None,
-    batch: Annotated[
-        int | None, typer.Option(help="Samples per step.", rich_help_panel=_TRAINING)
-    ] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            "--learning-rate", "--lr", help="Peak learning rate.", rich_help_panel=_TRAINING
-        ),
-    ] = None,
-    clip_norm: Annotated[
-        float | None, typer.Option(help="Clip gradients.", rich_help_panel=_TRAINING)
-    ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(
-            metavar="float32|mixed_float16|mixed_bfloat16",
-            help="Arithmetic.",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = None,
-    patience: Annotated[
-        int | None,
-        typer.Option(help="Stop after so many epochs without gain.", rich_help_panel=_TRAINING),
-    ] = None,
-    steps_per_epoch: Annotated[
-        int | None, typer.Option(help="End an epoch early.", rich_help_panel=_TRAINING)
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Decides all randomness.", rich_help_panel=_TRAINING)
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.yaml",
-            help="Choices from a file (a run's config.yaml too); options come before it.",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Any other choice by name, such as weight_decay=0.05 or options.loss=ce_dice.",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = None,
-    quick: Annotated[
-        bool,
-        typer.Option(
-            "--quick", help="A few steps, to see that all works.", rich_help_panel=_TRAINING
-        ),
-    ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the training in --out.")
-    ] = False,
+    out: opt.OutRun,
+    data: opt.Data = None,
+    format: opt.Format = None,
+    workers: Annotated[int | None, opt.WORKERS] = None,
+    augment: opt.Augment = None,
+    network: opt.Network = None,
+    variant: opt.Variant = None,
+    input_size: opt.InputSize = None,
+    channels: opt.Channels = None,
+    classes: opt.Classes = None,
+    labels: opt.Labels = None,
+    initial_weights: opt.InitialWeights = None,
+    epochs: opt.Epochs = None,
+    batch: Annotated[int | None, opt.BATCH] = None,
+    learning_rate: opt.LearningRate = None,
+    clip_norm: opt.ClipNorm = None,
+    precision: opt.Arithmetic = None,
+    patience: opt.Patience = None,
+    steps_per_epoch: opt.StepsPerEpoch = None,
+    seed: opt.Seed = None,
+    settings: opt.Settings = None,
+    config: opt.Config = None,
+    quick: opt.Quick = False,
+    resume: opt.Resume = False,
     overwrite: opt.Overwrite = False,
     json: opt.Json = False,
 ) -> None:
     """Train a network on a data set; the result is a run folder.
+
+    What is not chosen is taken from the network's published recipe, labels and classes from the
+    data. --set reaches every other choice: --set weight_decay=0.05 --set options.loss=ce_dice.
 
     With --resume only --out is needed: the choices come from the run folder.
     """
@@ -183,7 +86,7 @@ def train(
             "workers": workers,
             "augment": augment,
             "steps_per_epoch": steps_per_epoch,
-            "initial_weights": None if init is None else str(init),
+            "initial_weights": None if initial_weights is None else str(initial_weights),
         },
         opt.parse_settings(settings),
     )
@@ -241,7 +144,7 @@ def train(
                 "run": run.path,
                 "epochs": len(rows),
                 "best_epoch": None if best is None else int(best["epoch"]),
-                "metric": task.headline,
+                "headline": task.headline,
                 "value": value,
             }
         )
@@ -258,28 +161,24 @@ def import_(
     checkpoint: Annotated[
         Path, typer.Option(metavar="FILE", help="Published checkpoint (PyTorch, safetensors, npz).")
     ],
-    out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to write.")],
+    out: opt.OutRun,
     network: opt.Network = None,
     variant: opt.Variant = None,
-    classes: Annotated[
-        int | None, typer.Option(help="Classes of the checkpoint. (default: as found in it)")
-    ] = None,
-    channels: Annotated[
-        int | None, typer.Option(help="1 (grey) or 3 (RGB). (default: as found in it)")
-    ] = None,
+    classes: opt.Classes = None,
+    channels: opt.Channels = None,
     input_size: opt.InputSize = None,
     labels: opt.Labels = None,
-    partial: Annotated[
-        bool, typer.Option("--partial", help="Load what fits and list the rest.")
-    ] = False,
+    partial: opt.Partial = False,
     overwrite: opt.Overwrite = False,
     json: opt.Json = False,
 ) -> None:
     """Turn a published checkpoint into a run folder.
 
-    Every array must find its place by name and shape, unless --partial is given.
+    What is not given is read off the checkpoint. Every array must find its place by name and shape,
+    unless --partial is given.
     """
     from core.checkpoints import read
+    from core.command_line.choices import check_network
     from core.data.index import Index
     from core.files import claim_folder, sha256
     from core.run_folder import RunFolder
@@ -288,14 +187,15 @@ def import_(
 
     task, program = task_of(ctx), program_name(ctx)
     chosen_size, names = opt.parse_size(input_size), opt.parse_names(labels)
-    network = opt.one_of(network or task.networks[0], task.networks, "--network")
+    network = check_network(network or task.default_network, task)
     if out.exists():
         claim_folder(out, overwrite=overwrite)
     state = read(checkpoint)
 
     load_tensorflow()
     from core.checkpoints import load_torch_state
-    from core.training.setup import training_card
+    from core.model_card import shown_size
+    from core.training.setup import settled, training_card
 
     entry = task.network(network)
     state = entry.published(state)
@@ -310,7 +210,6 @@ def import_(
     }
     values = {name: guessed.get(name) if v is None else v for name, v in values.items()}
     values["classes"] = values["classes"] or len(card.labels) or 1
-    values["channels"] = values["channels"] or card.channels
     config = TrainConfig.from_dict(
         {
             "app": task.name,
@@ -318,9 +217,9 @@ def import_(
             "variant": variant,
             "data": "",
             **{name: value for name, value in values.items() if value is not None},
-            "options": task.check_options({}),
         }
     )
+    config = settled(config, task, card)
     card = training_card(card, config, Index("checkpoint", checkpoint, ()))
     model = entry.build(
         variant,
@@ -364,9 +263,9 @@ def import_(
             | {"notes": notes}
         )
         return
-    size = "x".join(map(str, card.input_size))
+    size = shown_size(card.input_shape)
     classes = f", classes {config.classes} ({', '.join(card.labels)})" if card.labels else ""
-    say(f"Network: {network} {variant}, input {size}x{card.channels}{classes}.")
+    say(f"Network: {network} {variant}, input {size}{classes}.")
     say(f"Checkpoint: {found}")
     for note in notes:
         say(f"Note: {note}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,8 +11,8 @@ import typer
 from core.command_line import options as opt
 from core.command_line.program import task_of
 from core.command_line.quiet import load_litert, load_tensorflow
-from core.command_line.tables import complain, csv_text, plain, say, show_json, show_table
-from core.errors import UserError, near_miss
+from core.command_line.tables import complain, csv_text, say, show_json, show_table
+from core.errors import UserError, no_such, not_found, one_of
 
 if TYPE_CHECKING:
     from core.data.index import Sample
@@ -25,36 +25,35 @@ def evaluate(
     ctx: typer.Context,
     source: opt.Source,
     data: opt.Data = None,
-    format: opt.Format = "auto",
+    format: opt.Format = None,
     split: opt.Split = None,
-    batch: Annotated[int, typer.Option(min=1, help="Samples per call.")] = 4,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change how outputs are decoded, such as protocol=official.",
-        ),
-    ] = None,
+    batch: Annotated[int, opt.BATCH] = 4,
+    settings: opt.Settings = None,
     per_sample: Annotated[
         Path | None, typer.Option(metavar="FILE.csv", help="Write the scores of every sample.")
     ] = None,
+    overwrite: opt.Overwrite = False,
     json: opt.Json = False,
 ) -> None:
-    """Score a run or a .tflite file on a data set; a run keeps the result in metrics.json."""
+    """Score a run or a .tflite file on a data set; a run keeps the result in metrics.json.
+
+    Without --data the data the run was trained on is used. --set changes how outputs are decoded,
+    such as --set threshold=0.4.
+    """
     from core.command_line.progress import track
     from core.evaluate import evaluate as score
-    from core.files import sha256, write_atomic
+    from core.files import claim_file, plain, sha256, write_atomic
 
     task = task_of(ctx)
-    check_source(source)
     run = owning_run(source, task)
     if run is not None:
         run.metrics()  # complain before the work: the result is kept there
+    if per_sample is not None:
+        claim_file(per_sample, overwrite=overwrite, option="--per-sample")
+    chosen, layout = needed_data(run, data, format, "evaluate on")
     if data is None:
-        data = run_data(run, "evaluate on")
-        say(f"Defaults: data {data}.", aside=json)
-    whole = task.read(data, format)
+        say(f"Defaults: data {chosen}.", aside=json)
+    whole = task.read(chosen, layout)
     split = split or whole.held_out()
     index = whole.split(split)
     engine = load_engine(task, source)
@@ -93,20 +92,19 @@ def evaluate(
 def predict(
     ctx: typer.Context,
     source: opt.Source,
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Files and folders.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the results.")],
-    batch: Annotated[int, typer.Option(min=1, help="Samples per call.")] = 4,
+    inputs: opt.Inputs,
+    out: opt.OutFolder,
+    batch: Annotated[int, opt.BATCH] = 4,
     pictures: Annotated[
         bool, typer.Option("--pictures/--no-pictures", help="Draw results over the inputs.")
     ] = True,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change how outputs are decoded."),
-    ] = None,
+    settings: opt.Settings = None,
     overwrite: opt.Overwrite = False,
     json: opt.Json = False,
 ) -> None:
     """Run a network on files and folders; write each result, and a picture of it.
+
+    --set changes how outputs are decoded, such as --set threshold=0.4.
 
     Files that cannot be read are named at the end: exit code 1 if some failed, 2 if all did.
     """
@@ -115,10 +113,9 @@ def predict(
     from core.files import claim_folder
 
     task = task_of(ctx)
-    check_source(source)
     owning_run(source, task)
-    samples = without_results(task.files(inputs), inputs, out)
-    names = picture_names(samples)
+    samples = new_inputs(task.files(inputs), inputs, out)
+    drawn = result_files(samples, out, "_overlay.png")
     engine = load_engine(task, source)
     change_decoding(task, engine, opt.parse_settings(settings))
     claim_folder(out, overwrite=overwrite)
@@ -129,9 +126,9 @@ def predict(
             file = str(sample.inputs[0])
             if error is None:
                 files = task.write(sample, result, out, engine.card)
-                if pictures:
-                    picture = task.draw(sample, result, engine.card)
-                    files = [*files, write_image(out / names[sample.id], picture)]
+                picture = task.draw(sample, result, engine.card) if pictures else None
+                if picture is not None:
+                    files = [*files, write_image(drawn[sample.id], picture)]
                 written.append({"input": file, "files": [str(path) for path in files]})
             else:
                 failed.append({"input": file, "error": str(error)})
@@ -140,10 +137,20 @@ def predict(
         show_json({"out": out, "results": written, "failed": failed})
     elif written:
         say(f"{len(written)} of {len(samples)} inputs predicted; the results are in {out}")
+    tell_failed(failed, done=bool(written))
+
+
+def tell_failed(failed: Sequence[Mapping[str, str]], *, done: bool) -> None:
+    """Name the inputs that failed, and then exit: with 1, or with 2 where nothing was done.
+
+    Args:
+        failed: "input" and "error" of each.
+        done: Whether other inputs went through.
+    """
     for entry in failed:
         complain(entry["error"])
     if failed:
-        raise typer.Exit(1 if written else 2)
+        raise typer.Exit(1 if done else 2)
 
 
 def results(
@@ -172,7 +179,7 @@ def results(
                     yield sample, result, None
 
 
-def without_results(samples: list[Sample], inputs: list[Path], out: Path) -> list[Sample]:
+def new_inputs(samples: list[Sample], inputs: list[Path], out: Path) -> list[Sample]:
     """Return the samples outside the output folder: results of an earlier run are no inputs.
 
     Raises:
@@ -188,42 +195,55 @@ def without_results(samples: list[Sample], inputs: list[Path], out: Path) -> lis
         return samples
     kept = [s for s in samples if not s.inputs[0].parent.resolve().is_relative_to(target)]
     if not kept:
-        raise UserError(f"{inputs[0]}: holds no images but those in {out}; check the path.")
+        raise UserError(f"{inputs[0]}: holds no inputs but those in {out}; check the path.")
     return kept
 
 
-def picture_names(samples: list[Sample]) -> dict[str, str]:
-    """Return the picture's file for each sample id: "a/b_overlay.png" for "a/b.jpg".
+def result_files(
+    samples: Sequence[Sample], folder: Path, ending: str | Callable[[Sample], str]
+) -> dict[str, Path]:
+    """Return the file of each sample's result by its id: FOLDER/a/b_mask.png for "a/b.jpg".
+
+    Args:
+        samples: The inputs.
+        folder: Where results are written.
+        ending: What comes after the name without its suffix, or a function that returns it.
 
     Raises:
         UserError: When two inputs differ in their suffix only, so that results would collide.
     """
-    names: dict[str, str] = {}
+    files: dict[str, Path] = {}
+    owners: dict[Path, str] = {}
     for sample in samples:
-        path = PurePosixPath(sample.id)
-        name = str(path.with_name(f"{path.stem}_overlay.png"))
-        for other, taken in names.items():
-            if taken == name:
-                raise UserError(
-                    f"{sample.inputs[0]}: its result would overwrite that of '{other}', which has "
-                    "the same name but for the suffix; predict them into different folders."
-                )
-        names[sample.id] = name
-    return names
+        file = sample.file_in(folder, ending if isinstance(ending, str) else ending(sample))
+        if file in owners:
+            raise UserError(
+                f"{sample.inputs[0]}: its result would overwrite that of '{owners[file]}', which "
+                "has the same name but for the suffix; rename one of them, or write their results "
+                "into different folders."
+            )
+        files[sample.id] = file
+        owners[file] = sample.id
+    return files
 
 
 def check_source(source: Path) -> None:
     """Raise a `UserError` when a path is neither a folder nor a .tflite file."""
     if not source.exists():
-        raise UserError(f"{source}: no such run folder or .tflite file; check the path.")
+        raise not_found(source, "run folder or .tflite file")
     if source.is_file() and source.suffix != ".tflite":
         raise UserError(f"{source}: is neither a run folder nor a .tflite file; pass one of them.")
 
 
 def owning_run(source: Path, task: Task) -> RunFolder | None:
-    """Return the run a path is, or whose export/ folder it lies in; None for a file elsewhere."""
+    """Return the run a path is, or whose export/ folder it lies in; None for a file elsewhere.
+
+    Raises:
+        UserError: When the path is neither a run of the task's app nor a .tflite file.
+    """
     from core.run_folder import RunFolder
 
+    check_source(source)
     if source.is_dir():
         return RunFolder(source, app=task.name)
     folder = source.resolve().parent
@@ -232,11 +252,29 @@ def owning_run(source: Path, task: Task) -> RunFolder | None:
     return None
 
 
-def run_data(run: RunFolder | None, purpose: str) -> str:
-    """Return the data a run was trained on, or a `UserError` where that is not known."""
-    if run is None or run.record.get("source") == "import" or not run.config.data:
+def data_of(run: RunFolder | None, data: str | None, format: str | None) -> tuple[str | None, str]:
+    """Return data and format as they were chosen, or those that a run was trained on.
+
+    Args:
+        run: The run, or None for a file without one.
+        data, format: What the command line says; None where it does not.
+
+    Returns:
+        The data, None where neither tells, and its format.
+    """
+    if data is not None or run is None or not run.config.data:
+        return data, format or "auto"
+    return run.config.data, format or run.config.format
+
+
+def needed_data(
+    run: RunFolder | None, data: str | None, format: str | None, purpose: str
+) -> tuple[str, str]:
+    """Return data and format as `data_of` does; a `UserError` where nobody tells the data."""
+    found, layout = data_of(run, data, format)
+    if found is None:
         raise UserError(f"Nothing to {purpose}: pass --data PATH (or --data sample).")
-    return run.config.data
+    return found, layout
 
 
 def load_engine(task: Task, source: Path) -> Engine:
@@ -274,9 +312,9 @@ def change_decoding(task: Task, engine: Engine, changes: dict[str, Any]) -> None
     known = engine.card.decode
     for name, value in changes.items():
         if name not in known:
-            raise UserError(f"--set: no such choice: '{name}'.{near_miss(name, known)}")
+            raise no_such("key", name, known, where="--set")
         allowed = task.option_values.get(name)
-        if allowed is not None and value not in allowed:
-            raise UserError(f"--set: {name} is '{value}'.{near_miss(value, allowed)}")
+        if allowed is not None:
+            one_of(value, allowed, f"--set: {name}")
     engine.card = engine.card.replace(decode={**known, **changes})
     task.check_decoding(engine.card)

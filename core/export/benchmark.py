@@ -14,10 +14,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.errors import CheckFailed, UserError
+
+if TYPE_CHECKING:
+    from core.engines import Engine
+
+OPEN_SIDE = 128  # of a file of open size that does not say what it is used at
 
 # Runs in a fresh interpreter: path and threads as arguments, peak memory in bytes on stdout. The
 # baseline is taken after the imports, so that what is left is the file, the graph, its arena and
@@ -63,7 +69,7 @@ class Timing:
         name: File name, or the name given.
         threads: Threads the runtime was given; None where that does not apply.
         median_ms, p10_ms, p90_ms: Latency of one call in milliseconds.
-        runs: Calls measured.
+        calls: Calls measured.
         memory_bytes: Peak memory of loading and running the file, beyond the imports; None when
             not measured.
         file_bytes: Size of the file; None for a callable.
@@ -77,7 +83,7 @@ class Timing:
     median_ms: float
     p10_ms: float
     p90_ms: float
-    runs: int
+    calls: int
     memory_bytes: int | None = None
     file_bytes: int | None = None
     xnnpack: tuple[int, int] | None = None
@@ -104,7 +110,7 @@ def benchmark(
     path: str | os.PathLike,
     *,
     threads: Sequence[int | None] = (1, None),
-    runs: int = 50,
+    calls: int = 50,
     warmup: int = 10,
     min_seconds: float = 0.5,
     memory: bool = True,
@@ -114,9 +120,9 @@ def benchmark(
     Args:
         path: The file.
         threads: Numbers of threads; None is one for every core this process may use.
-        runs: Least number of measured calls.
+        calls: Least number of measured calls.
         warmup: Calls before the first measured one.
-        min_seconds: Go on beyond `runs` until this much time was measured.
+        min_seconds: Go on beyond `calls` until this much time was measured.
         memory: Whether to measure memory too (one more process for each number of threads).
 
     Returns:
@@ -137,7 +143,7 @@ def benchmark(
     size = path.stat().st_size
     results = []
     for count in counts:
-        seconds = _measure(_runner(path, count), runs, warmup, min_seconds)
+        seconds = _measure(_runner(path, count), calls, warmup, min_seconds)
         peak = peak_memory(path, threads=count) if memory else None
         results.append(
             _timing(
@@ -157,13 +163,19 @@ def time_callable(
     function: Callable[[], object],
     *,
     name: str = "",
-    runs: int = 50,
+    calls: int = 50,
     warmup: int = 10,
     min_seconds: float = 0.5,
 ) -> Timing:
     """Measure a function of no arguments; it must return only when its work is done."""
-    seconds = _measure(function, runs, warmup, min_seconds)
+    seconds = _measure(function, calls, warmup, min_seconds)
     return _timing(name or getattr(function, "__name__", "function"), seconds)
+
+
+def time_network(engine: Engine, **choices) -> Timing:
+    """Measure an engine on one random input of its card's size; `choices` of `time_callable`."""
+    one = np.random.default_rng(0).standard_normal((1, *engine.card.input_shape), np.float32)
+    return time_callable(lambda: engine(one), **choices)
 
 
 def compare(
@@ -220,8 +232,9 @@ def peak_memory(path: str | os.PathLike, *, threads: int = 1) -> int:
     from core.export.inspect import check_file, refusal
 
     check_file(path)
+    shape = json.dumps(_shape_of(path))
     child = subprocess.run(
-        [sys.executable, "-P", "-c", _MEMORY_PROBE, str(path), str(threads), _shape_of(path)],
+        [sys.executable, "-P", "-c", _MEMORY_PROBE, str(path), str(threads), shape],
         capture_output=True,
         text=True,
         check=False,
@@ -232,15 +245,18 @@ def peak_memory(path: str | os.PathLike, *, threads: int = 1) -> int:
     return int(json.loads(child.stdout.splitlines()[-1]))
 
 
-def _shape_of(path: str | Path) -> str:
-    """Return the input shape (JSON) at which a file of open size is measured: the card's."""
+def _shape_of(path: str | Path) -> list[int]:
+    """Return the input shape at which a file of open size is measured: its card's."""
+    from ai_edge_litert.interpreter import Interpreter
+
     from core.export.metadata import extract
+    from core.model_card import ModelCard
 
     try:
-        card = extract(path).get("model_card", {})
+        return [1, *ModelCard.from_dict(extract(path).get("model_card", {})).input_shape]
     except UserError:  # another program's file, whose size is mostly fixed
-        card = {}
-    return json.dumps([1, *card.get("input_size", (128, 128)), card.get("channels", 3)])
+        (first, *_) = Interpreter(model_path=str(path)).get_input_details()
+        return [1, *(OPEN_SIDE if side < 0 else int(side) for side in first["shape_signature"][1:])]
 
 
 def _runner(path: Path, threads: int) -> Callable[[], None]:
@@ -250,7 +266,7 @@ def _runner(path: Path, threads: int) -> Callable[[], None]:
     interpreter = Interpreter(model_path=str(path), num_threads=threads)
     for detail in interpreter.get_input_details():
         if min(detail["shape_signature"], default=1) < 0:
-            interpreter.resize_tensor_input(detail["index"], json.loads(_shape_of(path)))
+            interpreter.resize_tensor_input(detail["index"], _shape_of(path))
     interpreter.allocate_tensors()
     generator = np.random.default_rng(0)
     for detail in interpreter.get_input_details():
@@ -267,16 +283,16 @@ def _runner(path: Path, threads: int) -> Callable[[], None]:
 
 
 def _measure(
-    function: Callable[[], object], runs: int, warmup: int, min_seconds: float
+    function: Callable[[], object], calls: int, warmup: int, min_seconds: float
 ) -> np.ndarray:
     """Return the seconds of each measured call."""
-    if runs < 1:
-        raise ValueError(f"`runs` must be at least 1. Received: runs={runs}")
+    if calls < 1:
+        raise ValueError(f"`calls` must be at least 1. Received: calls={calls}")
     for _ in range(warmup):
         function()
     seconds: list[float] = []
     total = 0.0
-    while len(seconds) < runs or total < min_seconds:
+    while len(seconds) < calls or total < min_seconds:
         start = time.perf_counter()
         function()
         seconds.append(time.perf_counter() - start)

@@ -51,10 +51,8 @@ def kernels(source: str | os.PathLike | bytes) -> Iterator[Kernel]:
         array = values_of(kernel)
         scales: np.ndarray | float = 1.0
         if kernel.quantised:
-            scale, zero = np.float32(kernel.scales), np.int32(kernel.zero_points or (0,))
-            form = [-1 if d == kernel.axis else 1 for d in range(array.ndim)]
-            array = array.astype(np.int32) - zero.reshape(form if zero.size > 1 else ())
-            scale = scale.reshape(form if scale.size > 1 else ())
+            scale, zero = _affine(kernel)
+            array = array.astype(np.int32) - zero
             scales = _by_channel(np.broadcast_to(scale, array.shape), axis)
         name = layer_of(operator, stored) or kernel.name
         yield Kernel(name, kernel.shape, _by_channel(array, axis), scales)
@@ -63,6 +61,27 @@ def kernels(source: str | os.PathLike | bytes) -> Iterator[Kernel]:
 def _by_channel(array: np.ndarray, axis: int) -> np.ndarray:
     """Return an array as (values, channels)."""
     return np.moveaxis(array, axis, -1).reshape(-1, array.shape[axis])
+
+
+def real_values(tensor: Tensor) -> np.ndarray:
+    """Return a constant as float32, the scales of integer codes applied.
+
+    Raises:
+        UserError: When the stored bytes do not fit shape and type.
+        ValueError: When the tensor is no constant inside the flatbuffer.
+    """
+    array = values_of(tensor)
+    if not tensor.scales:
+        return array.astype(np.float32)
+    scale, zero = _affine(tensor)
+    return ((array.astype(np.int64) - zero) * scale).astype(np.float32)
+
+
+def _affine(tensor: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Return scales (float32) and zero points (int32) in a form that fits the tensor's shape."""
+    scale, zero = np.float32(tensor.scales), np.int32(tensor.zero_points or (0,))
+    form = [-1 if d == tensor.axis else 1 for d in range(len(tensor.shape))]
+    return tuple(array.reshape(form if array.size > 1 else ()) for array in (scale, zero))
 
 
 def values_of(tensor: Tensor) -> np.ndarray:

@@ -17,9 +17,6 @@ import numpy as np
 
 from core.errors import UserError
 
-PRECISIONS = ("float32", "float16", "dynamic", "weight_only", "int8", "int16x8")
-IO_TYPES = ("float32", "uint8", "int8")
-
 
 def to_tflite(
     model,
@@ -34,16 +31,16 @@ def to_tflite(
     """Return the TFLite file of a functional Keras model.
 
     Args:
-        model: A model with one image input; for "int8" one with fake quantizers
+        model: A model with one input; for "int8" one with fake quantizers
             (`core.compress.quantize`), or any model together with `calibration`, which then goes
             through the converter's own calibrator.
-        precision: One of `PRECISIONS`; "dynamic" and "weight_only" hold int8 kernels and compute
-            with activations quantized on the fly, or in float.
-        input_shape: (H, W, C) where the model's input leaves sizes open.
-        calibration: float32 inputs (H, W, C) for "int16x8", and for the converter's own int8.
+        precision: One of `core.export.PRECISIONS`; "dynamic" and "weight_only" hold int8 kernels
+            and compute with activations quantized on the fly, or in float.
+        input_shape: (*sides, C) where the model's input leaves sizes open.
+        calibration: float32 inputs (*sides, C) for "int16x8", and for the converter's own int8.
         io: Types of the file's input and output for "int8": float32, uint8 or int8.
-        open_size: Whether the file takes any height and width (`resize_tensor_input`); the model's
-            own must be open.
+        open_size: Whether the sides of the file's input are open (`resize_tensor_input`); the
+            model's own must be.
         sparse: Whether kernels with many zeros are stored without them, in float32 and float16;
             `core.export.sparse` also checks what becomes of the file.
 
@@ -134,17 +131,19 @@ def freeze(model, input_shape: Sequence[int] | None = None, *, open_size: bool =
         convert_variables_to_constants_v2,
     )
 
-    from core.compress.quantizers import exporting
+    from core.compress.tracing import exporting
 
     shape = tuple(input_shape or model.inputs[0].shape[1:])
     if open_size:
-        shape = (None, None, shape[-1])
+        shape = (*[None] * (len(shape) - 1), shape[-1])
     elif any(side is None for side in shape):
         raise ValueError(f"`input_shape` must be given for a model with open sizes {shape}.")
 
-    @tf.function(input_signature=[tf.TensorSpec((1, *shape), tf.float32, name="image")])
-    def forward(image):
-        return keras.tree.flatten(model(image, training=False))
+    name = "image" if len(shape) == 3 else "input"
+
+    @tf.function(input_signature=[tf.TensorSpec((1, *shape), tf.float32, name=name)])
+    def forward(inputs):
+        return keras.tree.flatten(model(inputs, training=False))
 
     with exporting():
         return convert_variables_to_constants_v2(forward.get_concrete_function())

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from core.errors import CheckFailed, UserError, near_miss
-from core.export.convert import IO_TYPES, PRECISIONS, to_tflite
-from core.files import sha256, write_atomic, write_json
-from core.model_card import ModelCard
+from core.documents import read_json
+from core.errors import CheckFailed, UserError, one_of
+from core.export import CALIBRATED, CALIBRATORS, IO_TYPES, PRECISIONS
+from core.export.convert import to_tflite
+from core.files import claim_file, json_text, sha256, write_described
+from core.model_card import ModelCard, shown_size
 from core.run_folder import RunFolder, versions
 from core.task import Task
-
-CALIBRATORS = ("own", "converter")
-CALIBRATED = ("int8", "int16x8")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def export(
     calibrator: str = "own",
     equalize: bool = False,
     correct_bias: bool = False,
-    input_size: tuple[int, int] | None = None,
+    input_size: Sequence[int] | None = None,
     open_size: bool = False,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -55,7 +56,7 @@ def export(
     Args:
         task: The run's domain.
         run: The run folder.
-        precision: One of `core.export.convert.PRECISIONS`.
+        precision: One of `core.export.PRECISIONS`.
         data: Calibration data of the integer precisions; None takes the data of the training.
         format: How that data is read.
         samples: Calibration samples at most, from the training split.
@@ -63,7 +64,7 @@ def export(
         calibrator: "own" fake quantizers, or the "converter"'s calibrator as a cross-check.
         equalize: Rescale neighbouring kernels before int8 (`core.compress.equalize`).
         correct_bias: Move the mean error of rounded kernels into the biases of int8.
-        input_size: (height, width); None takes the model card's.
+        input_size: The input's sides, or one number for all; None takes the model card's.
         open_size: Whether the file takes any size, where the domain has it so.
         out: The file; None is `export/<run>_<precision>.tflite` in the run folder.
         overwrite: Whether an existing file may be replaced.
@@ -72,17 +73,18 @@ def export(
         UserError: For a choice, folder or data the user can mend.
         CheckFailed: When the converted file would not run on a device; nothing is written.
     """
-    _check_choice("precision", precision, PRECISIONS)
-    _check_choice("io", io, IO_TYPES)
-    _check_choice("calibrator", calibrator, CALIBRATORS)
+    one_of(precision, PRECISIONS, "--precision")
+    one_of(io, IO_TYPES, "--io")
+    one_of(calibrator, CALIBRATORS, "--calibrator")
     if io != "float32" and precision != "int8":
         raise UserError(f"--io {io} is for int8 files; pass --precision int8 or leave --io off.")
     run = run if isinstance(run, RunFolder) else RunFolder(run, app=task.name)
     out = Path(out or run.file("export") / f"{run.path.resolve().name}_{precision}.tflite")
     if out.suffix != ".tflite":
         raise UserError(f"{out}: must end in .tflite; choose another --out.")
-    if out.exists() and not overwrite:
-        raise UserError(f"{out}: exists; choose another --out or pass --overwrite.")
+    sidecar = out.with_suffix(".json")
+    claim_file(out, overwrite=overwrite)
+    claim_file(sidecar, overwrite=overwrite or _is_sidecar(sidecar))
     model, card = deployable(task, run, input_size, open_size=open_size)
     if open_size and (None not in model.inputs[0].shape[1:] or precision == "int16x8"):
         what = "int16x8 files have" if precision == "int16x8" else "this network has"
@@ -122,9 +124,13 @@ def export(
         )
         notes += widened
         calibration = None
-    shape = (*card.input_size, card.channels)
     content = to_tflite(
-        model, precision, input_shape=shape, calibration=calibration, io=io, open_size=open_size
+        model,
+        precision,
+        input_shape=card.input_shape,
+        calibration=calibration,
+        io=io,
+        open_size=open_size,
     )
     check_converted(content, precision, out.name, float_allowed=float_exceptions(run))
     notes += left_in_float(content, precision)
@@ -141,17 +147,16 @@ def export(
     }
     from core.export.metadata import embed
 
-    write_atomic(out, embed(content, document, card.labels))
-    sidecar = write_json(
-        out.with_suffix(".json"), {**document, "file": out.name, "sha256": sha256(out)}
-    )
+    file = embed(content, document, card.labels)
+    described = {**document, "file": out.name, "sha256": hashlib.sha256(file).hexdigest()}
+    write_described(out, file, sidecar, json_text(described))
     return Exported(out, sidecar, notes)
 
 
 def deployable(
     task: Task,
     run: RunFolder,
-    input_size: tuple[int, int] | None = None,
+    input_size: Sequence[int] | None = None,
     *,
     open_size: bool = False,
 ) -> tuple[object, ModelCard]:
@@ -159,29 +164,34 @@ def deployable(
 
     Args:
         task, run: Whose network it is.
-        input_size: (height, width); None takes the model card's.
+        input_size: The input's sides, or one number for all; None takes the model card's.
         open_size: Whether the network takes any size, where the domain has it so.
 
     Raises:
         UserError: When the size does not fit the architecture or the run has no weights.
     """
     network = task.network(run.config.network)
-    model, card = run.load_model(), run.card
-    size = tuple(input_size or card.input_size)
-    card.check_size(size)
-    if run.config.compress and size != tuple(card.input_size):
-        height, width = card.input_size
+    model, card = run.load_model(), run.card.sized(input_size or run.card.input_size)
+    if run.config.compress and card.input_size != run.card.input_size:
         raise UserError(
-            f"{run.path}: was compressed at {height}x{width} and stays at that size; compress "
-            "again a run of the size you need."
+            f"{run.path}: was compressed at {shown_size(run.card.input_size)} and stays at that "
+            "size; compress again a run of the size you need."
         )
-    card = card.replace(input_size=size)
-    shape = task.saved_input_shape(card) if open_size else (*size, card.channels)
+    shape = task.saved_input_shape(card) if open_size else card.input_shape
     if run.config.compress:
         return model, card
     if tuple(model.inputs[0].shape[1:]) != shape:
         model = _resized(task, network, run.config, card, model, shape)
     return network.deploy(model), card
+
+
+def _is_sidecar(path: Path) -> bool:
+    """Return whether a file is what an export wrote beside its file; a user's own is not."""
+    try:
+        found = read_json(path)
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and "model_card" in found
 
 
 def _resized(task: Task, network, config, card: ModelCard, model, shape: tuple):
@@ -212,7 +222,7 @@ def integer_network(
     Args:
         model: A float network, which is quantized and calibrated, or one that was trained with
             its quantizers.
-        calibration: Calibration samples of a float network, float32 (H, W, C).
+        calibration: Calibration samples of a float network, float32, without a batch axis.
         rescale, correct_bias: As `equalize` and `correct_bias` of `export`.
         pixels: `ModelCard.pixel_range` of a float network.
         observer: Of its calibration.
@@ -260,7 +270,7 @@ def calibration_samples(
     """Return network inputs for calibration, evenly taken from the training split.
 
     Returns:
-        The inputs, float32 (H, W, C), and where they are from, in words.
+        The inputs, float32 without a batch axis, and where they are from, in words.
     """
     index = task.read(data, format)
     split = "train" if "train" in index.counts() else "all"
@@ -306,8 +316,3 @@ def check_converted(
             f"{name}: a phone's default delegate would refuse the file: {'; '.join(refused[:3])}; "
             "export with --calibrator own, which widens such ranges."
         )
-
-
-def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UserError(f"--{option} is '{value}'.{near_miss(value, choices)}")

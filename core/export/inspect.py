@@ -101,10 +101,10 @@ def xnnpack_share(source: Source) -> tuple[int, int]:
     from ai_edge_litert.interpreter import Interpreter
 
     check_file(source)
-    interpreter = Interpreter(model_content=read_bytes(source), num_threads=1)
     try:
+        interpreter = Interpreter(model_content=read_bytes(source), num_threads=1)
         interpreter.allocate_tensors()
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise CheckFailed(refusal(source, error)) from error
     # After delegation the original nodes are still listed, and each delegated part is one more
     # node named DELEGATE that takes the part's inputs and outputs: what lies between was taken.

@@ -12,15 +12,16 @@ import math
 import os
 
 from core.errors import UserError
-from core.export.graph import (
+from core.export.operator_forms import misfit
+from core.export.unpacking import (
     MALFORMED,
     has_data,
     label,
     names,
     operator_name,
     read_bytes,
-    read_model,
     text,
+    unpacked,
     values,
 )
 
@@ -37,18 +38,14 @@ _POSITIVE_OPTIONS = (
     "strideW", "strideH", "strideD", "dilationWFactor", "dilationHFactor", "dilationDFactor",
     "filterWidth", "filterHeight", "blockSize",
 )  # fmt: skip
-_FEWEST_INPUTS = {
-    "CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3,
-    "BATCH_MATMUL": 2, "CONV_3D": 2, "ADD": 2, "SUB": 2, "MUL": 2, "DIV": 2,
-}  # fmt: skip
 
 
 class _Damaged(Exception):
     """What is wrong, as the middle of a sentence."""
 
 
-def check_file(source: str | os.PathLike | bytes) -> None:
-    """Raise a `UserError` unless the file is a sound .tflite file.
+def read_model(source: str | os.PathLike | bytes):
+    """Return the unpacked `ModelT` of a sound .tflite file.
 
     Checked are the identifier, every offset and vector length, all indices (buffers, tensors,
     operator codes), the size of constants against shape and type, the order of operators (every
@@ -60,20 +57,23 @@ def check_file(source: str | os.PathLike | bytes) -> None:
         source: Path or the file's bytes.
 
     Raises:
-        UserError: With one sentence on the first thing that is wrong.
+        UserError: When the file is missing, empty, of another format, truncated or damaged, with
+            one sentence on the first thing that is wrong.
     """
-    model = read_model(source)
-    size = len(read_bytes(source))
+    data, name = read_bytes(source), label(source)
+    model = unpacked(data, name)
     try:
-        _check_model(model, size)
+        _check_model(model, len(data))
     except _Damaged as error:
-        raise UserError(
-            f"{label(source)}: is damaged: {error}; export or copy it again."
-        ) from error
+        raise UserError(f"{name}: is damaged: {error}; export or copy it again.") from error
     except MALFORMED as error:
-        raise UserError(
-            f"{label(source)}: is damaged or incomplete; export or copy it again."
-        ) from error
+        raise UserError(f"{name}: is damaged or incomplete; export or copy it again.") from error
+    return model
+
+
+def check_file(source: str | os.PathLike | bytes) -> None:
+    """Raise a `UserError` unless a file is sound (see `read_model`)."""
+    read_model(source)
 
 
 def _require(condition, problem: str) -> None:
@@ -105,12 +105,9 @@ def _check_graph(model, graph) -> None:
         _check_tensor(model, tensor)
     known = set()
     for index, tensor in enumerate(tensors):
-        if (
-            has_data(model.buffers[tensor.buffer])
-            or tensor.isVariable
-            or 0 in values(tensor.shape)
-            or tensor.externalBuffer
-        ):
+        stored = has_data(model.buffers[tensor.buffer])
+        _require(not (stored and tensor.isVariable), f"variable '{text(tensor.name)}' holds values")
+        if stored or tensor.isVariable or 0 in values(tensor.shape) or tensor.externalBuffer:
             known.add(index)
     constants = set(known)
     for index in values(graph.inputs):
@@ -184,10 +181,8 @@ def _check_operator(model, tensors, number: int, operator, known: set[int]) -> N
     name, custom = operator_name(model.operatorCodes[operator.opcodeIndex])
     title = f"{name} #{number}"
     inputs, outputs = values(operator.inputs), values(operator.outputs)
-    _require(len(inputs) >= _FEWEST_INPUTS.get(name, 0), f"{title} lacks inputs")
-    for position, index in enumerate(inputs):
+    for index in inputs:
         _require(-1 <= index < len(tensors), f"{title} reads a missing tensor")
-        _require(index >= 0 or position >= _FEWEST_INPUTS.get(name, 0), f"{title} lacks an input")
         _require(index < 0 or index in known, f"{title} reads a tensor before it is computed")
     for index in outputs:
         _require(0 <= index < len(tensors), f"{title} writes a missing tensor")
@@ -195,6 +190,13 @@ def _check_operator(model, tensors, number: int, operator, known: set[int]) -> N
         known.add(index)
     if custom:
         return
+    wrong = misfit(
+        name,
+        [len(values(tensors[index].shape)) if index >= 0 else None for index in inputs],
+        [len(values(tensors[index].shape)) for index in outputs],
+        type(operator.builtinOptions).__name__.removesuffix("T"),
+    )
+    _require(not wrong, f"{title} {wrong}")
     operands = [tensors[index] for index in (*inputs, *outputs) if index >= 0]
     if name != "CAST":
         for tensor in operands:

@@ -19,8 +19,19 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from core.documents import parse_json
 from core.errors import UserError
-from core.export.graph import IDENTIFIER, has_data, label, read_bytes, read_model, text
+from core.export.graph import (
+    IDENTIFIER,
+    MALFORMED,
+    has_data,
+    label,
+    read_bytes,
+    read_model,
+    text,
+)
+from core.export.packing import packed
+from core.model_card import PICTURES
 
 CARD_FILE = "model_card.json"
 LABELS_FILE = "labels.txt"
@@ -40,9 +51,10 @@ def embed(model: bytes, document: dict, labels: Sequence[str] = ()) -> bytes:
     Args:
         model: Bytes of a .tflite file.
         document: The card, JSON-ready. Of its keys `title` or `network`, `variant`, `licence`,
-            `paper`, `output`, `mean` and `std` (of pixels in [0, 1]), `color_order` and
-            `input_size` (height, width) also fill the standard fields; they are looked up in the
-            document and in its `"card"` or `"model_card"`. All are optional.
+            `paper`, `output`, `mean` and `std` (of values divided by `full_scale`, 255 where it is
+            not given), and of pictures `color_order` and `input_size` (height, width) also fill the
+            standard fields; they are looked up in the document and in its `"card"` or
+            `"model_card"`. All are optional.
         labels: Class names in the order of the output's last axis.
 
     Returns:
@@ -53,7 +65,6 @@ def embed(model: bytes, document: dict, labels: Sequence[str] = ()) -> bytes:
         UserError: When `model` is not a sound .tflite, or a label holds a line break.
         TypeError: When `document` cannot be written as JSON.
     """
-    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     model_t = read_model(model)
@@ -74,12 +85,10 @@ def embed(model: bytes, document: dict, labels: Sequence[str] = ()) -> bytes:
         model_t.metadata = [*entries, entry]
     model_t.buffers[entry.buffer].data = list(content)
 
-    builder = flatbuffers.Builder(len(model) + 1024)
-    builder.Finish(_pack(model_t, builder), IDENTIFIER)
     files = {CARD_FILE: json.dumps(document, indent=2, ensure_ascii=False) + "\n"}
     if labels:
         files[LABELS_FILE] = "".join(f"{name}\n" for name in labels)
-    return _with_archive(bytes(builder.Output()), files)
+    return _with_archive(packed(model_t, len(model) + 1024), files)
 
 
 def extract(path: str | os.PathLike | bytes) -> dict:
@@ -95,7 +104,7 @@ def extract(path: str | os.PathLike | bytes) -> dict:
             "changed since); export the network again."
         )
     try:
-        document = json.loads(content)
+        document = parse_json(content)
     except ValueError as error:
         raise UserError(
             f"{label(path)}: its model card is not valid JSON; export the network again."
@@ -113,6 +122,47 @@ def labels(path: str | os.PathLike | bytes) -> list[str]:
     """
     content = _associated(path, LABELS_FILE)
     return [] if content is None else content.decode("utf-8", "replace").splitlines()
+
+
+def standard_normalisation(
+    source: str | os.PathLike | bytes,
+) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Return mean and std that a file tells other programs, in units of stored values, or None.
+
+    Raises:
+        UserError: When the file is missing, of another format or damaged.
+    """
+    from flatbuffers import number_types, table
+
+    model = read_model(source)
+    places = {entry.name: entry.buffer for entry in model.metadata or []}
+    if BUFFER_NAME not in places or not has_data(model.buffers[places[BUFFER_NAME]]):
+        return None
+    data = bytes(bytearray(model.buffers[places[BUFFER_NAME]].data))
+    kinds = number_types
+    reached = table.Table(data, int.from_bytes(data[:4], "little"))
+    try:
+        for slot in (3, 2, 4):  # the first graph's first input's first process unit
+            offset = reached.Offset(4 + 2 * slot)
+            if not offset or not reached.VectorLen(offset):
+                return None
+            start = reached.Vector(offset)
+            reached = table.Table(data, reached.Indirect(start))
+        if reached.Get(kinds.Uint8Flags, reached.Pos + reached.Offset(4)) != _NORMALIZATION_OPTIONS:
+            return None
+        options = table.Table(data, reached.Indirect(reached.Pos + reached.Offset(6)))
+        found = []
+        for slot in (0, 1):
+            offset = options.Offset(4 + 2 * slot)
+            start, count = options.Vector(offset), options.VectorLen(offset)
+            found.append(
+                tuple(options.Get(kinds.Float32Flags, start + 4 * i) for i in range(count))
+            )
+    except MALFORMED as error:
+        raise UserError(
+            f"{label(source)}: its metadata is damaged; export or copy it again."
+        ) from error
+    return found[0], found[1]
 
 
 def _associated(path, name: str) -> bytes | None:
@@ -145,46 +195,6 @@ def _with_archive(model: bytes, files: dict[str, str]) -> bytes:
             info.external_attr = 0o644 << 16
             archive.writestr(info, content.encode())
     return stream.getvalue()
-
-
-def _pack(model, builder):
-    """Return `model.Pack(builder)` with every constant at a multiple of 16 bytes.
-
-    The generated code packs buffers without the schema's `force_align: 16`; the kernels then read
-    unaligned memory. So buffers are written first, here, and handed over finished.
-    """
-
-    class Written:
-        def __init__(self, offset):
-            self.offset = offset
-
-        def Pack(self, builder):
-            return self.offset
-
-    from ai_edge_litert import schema_py_generated as schema
-
-    unpacked = model.buffers
-    written = []
-    for buffer in unpacked:
-        vector = None
-        if has_data(buffer):
-            vector = _aligned_vector(builder, bytes(bytearray(buffer.data)))
-        schema.BufferStart(builder)
-        if vector is not None:
-            schema.BufferAddData(builder, vector)
-        written.append(Written(schema.BufferEnd(builder)))
-    model.buffers = written
-    try:
-        return model.Pack(builder)
-    finally:
-        model.buffers = unpacked
-
-
-def _aligned_vector(builder, data: bytes):
-    builder.StartVector(1, len(data), 16)
-    builder.head = builder.head - len(data)
-    builder.Bytes[builder.head : builder.head + len(data)] = data
-    return builder.EndVector()
 
 
 def _metadata(model, document: dict, labels: Sequence[str]) -> bytes:
@@ -240,8 +250,8 @@ def _tensor(builder, name, description, content, normalisation, files):
 
 
 def _content(builder, fields: dict):
-    """Return the Content table: the input is an image of this colour space and size."""
-    if fields.get("color_order") not in ("RGB", "gray"):
+    """Return the Content table: the input is an image of this colour space and size, or None."""
+    if fields.get("color_order") not in PICTURES:
         return None
     size = None
     if fields.get("input_size"):
@@ -262,10 +272,11 @@ def _content(builder, fields: dict):
 
 
 def _normalisation(builder, fields: dict):
-    """Return a ProcessUnit with mean and std in units of pixels 0..255, or None."""
+    """Return a ProcessUnit with mean and std in units of stored values, or None."""
     if not fields.get("mean") or not fields.get("std"):
         return None
-    vectors = [_floats(builder, [255.0 * float(v) for v in fields[key]]) for key in ("mean", "std")]
+    scale = float(fields.get("full_scale", 255.0))
+    vectors = [_floats(builder, [scale * float(v) for v in fields[key]]) for key in ("mean", "std")]
     options = _table(builder, 2, dict(enumerate(vectors)))
     builder.StartObject(2)
     builder.PrependUint8Slot(0, _NORMALIZATION_OPTIONS, 0)

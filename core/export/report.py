@@ -22,8 +22,7 @@ from core.data.index import Index, spread
 from core.engines import KerasEngine
 from core.errors import CheckFailed, UserError
 from core.evaluate import evaluate
-from core.export import benchmark, inspect
-from core.export.convert import PRECISIONS
+from core.export import PRECISIONS, benchmark, inspect
 from core.export.exporting import deployable
 from core.export.inspect import float_operators
 from core.export.metadata import extract
@@ -36,7 +35,7 @@ from core.files import sha256, write_atomic
 from core.run_folder import RunFolder
 from core.task import Task
 
-RUNS, WARMUP, SECONDS = 20, 3, 0.3  # of a timing: the page should not take longer than a coffee
+CALLS, WARMUP, SECONDS = 20, 3, 0.3  # of a timing: the page should not take longer than a coffee
 # An absolute path up to its last separator; not a part of a URL or of a relative path.
 _FOLDERS = re.compile(r"(?<![\w./:])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:]+[/\\])+")
 
@@ -268,7 +267,7 @@ class _Report:
             and weights.is_file()
             and about.get("sha256") == sha256(path)
             and about.get("model_sha256") == document.get("model_sha256") == sha256(weights)
-            and about.get("data") == self.index.fingerprint()
+            and about.get("fingerprint") == self.index.fingerprint()
             and about.get("split") == self.split
         )
 
@@ -283,13 +282,8 @@ class _Report:
         return known["timings"]
 
     def _time_keras(self, path: Path) -> list[dict]:
-        import numpy as np
-
-        card = self.keras.card
-        shape = (1, *card.input_size, card.channels)
-        image = np.random.default_rng(0).standard_normal(shape, np.float32)
-        timing = benchmark.time_callable(
-            lambda: self.keras(image), name="keras", runs=RUNS, warmup=WARMUP, min_seconds=SECONDS
+        timing = benchmark.time_network(
+            self.keras, name="keras", calls=CALLS, warmup=WARMUP, min_seconds=SECONDS
         )
         return [dataclasses.asdict(timing)]
 
@@ -368,7 +362,7 @@ def machine() -> str:
 
 
 def _time_file(path: Path) -> list[dict]:
-    timings = benchmark.benchmark(path, runs=RUNS, warmup=WARMUP, min_seconds=SECONDS)
+    timings = benchmark.benchmark(path, calls=CALLS, warmup=WARMUP, min_seconds=SECONDS)
     return [dataclasses.asdict(timing) for timing in timings]
 
 

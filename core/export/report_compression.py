@@ -105,8 +105,7 @@ def measure_noise(task: Task, run: RunFolder, path: Path) -> None:
         return
     if not run.config.data or document.get("calibrator") == "converter":
         return
-    size = tuple(document["model_card"]["input_size"])
-    model, card = deployable(task, run, size)
+    model, card = deployable(task, run, document["model_card"]["input_size"])
     inputs, _ = calibration_samples(task, card, run.config.data, run.config.format, CALIBRATION)
     quantized = model
     if not is_quantized(model):

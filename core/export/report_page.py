@@ -129,8 +129,6 @@ def _tile(
 
 def _card(content: Content) -> Html:
     card = content.card
-    height, width = card.input_size
-    colours = card.color_order if card.channels == 3 else "grey"
     pairs = [
         ("Network", f"{card.network}, variant {card.variant}"),
         ("Parameters", number(content.keras.parameters) if content.keras else None),
@@ -138,9 +136,7 @@ def _card(content: Content) -> Html:
         ("Official code", card.official_code),
         ("Licence", card.licence),
         ("Checkpoints", card.checkpoints),
-        ("Input", f"{height} × {width} × {card.channels} (height, width, channels), {colours}"),
-        ("Resized", card.resize),
-        ("Normalisation", "(pixel / 255 − mean) / std"),
+        *card.input_in_words().items(),
         ("Mean", ", ".join(f"{v:.4g}" for v in card.mean)),
         ("Std", ", ".join(f"{v:.4g}" for v in card.std)),
         ("Output", card.output),
@@ -189,7 +185,7 @@ def _metrics(content: Content) -> Html:
         problems = problems or ["Nothing was scored."]
         return _section(title, _notes(problems))
     names = dict.fromkeys(name for _, _, summary, _ in scored for name in summary)
-    names = [n for n in names if n != "n" and not n.startswith("n_")]
+    names = [n for n in names if n != "samples" and not n.startswith("samples_")]
     if content.headline in names:
         names = [content.headline, *(n for n in names if n != content.headline)]
     rows = [
@@ -206,14 +202,14 @@ def _metrics(content: Content) -> Html:
 
 
 def _score(summary: Mapping[str, float], name: str) -> Any:
-    behind = summary.get(f"n_{name}")
+    behind = summary.get(f"samples_{name}")
     if behind is None:
         return number(summary.get(name))
     return join((number(summary.get(name)), tag("small", f"of {int(behind)} samples")))
 
 
 def _of(summary: Mapping[str, float], samples: int | None) -> str:
-    count = summary.get("n", samples)
+    count = summary.get("samples", samples)
     return MISSING if count is None else number(int(count))
 
 

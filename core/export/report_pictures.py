@@ -9,16 +9,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from core.data.index import Sample
+from core.drawing import marked
 from core.engines import Engine
 from core.errors import UserError
 from core.evaluate import run
 from core.export.report_content import Picture, SamplePictures
-from core.model_card import ModelCard
 from core.task import Task
 
 LONGEST = 480  # pixels; sharp at the size of a report's columns, and a mail can carry the page
 LOSSLESS = 96  # pictures up to this size stay PNG
-RED = np.array((230, 30, 45), np.float32)
 
 
 def sample_pictures(
@@ -26,8 +25,10 @@ def sample_pictures(
 ) -> list[SamplePictures]:
     """Return the pictures of some samples: input, target, results and differences.
 
+    What no sample has is left out; a domain without pictures gives none.
+
     Args:
-        task: The domain; draws results and truths.
+        task: The domain; draws inputs, truths and results.
         keras: The network the files are compared with.
         files: Engines of the exported files by label.
         samples: What to draw.
@@ -35,61 +36,36 @@ def sample_pictures(
     Raises:
         UserError: When a sample cannot be read or a result cannot be drawn.
     """
-    engines = {"Keras": keras, **files}
     drawn = {
-        label: [
-            task.draw(sample, result, engine.card) for sample, result in run(task, engine, samples)
-        ]
-        for label, engine in engines.items()
+        label: [task.draw(one, result, engine.card) for one, result in run(task, engine, samples)]
+        for label, engine in {"Keras": keras, **files}.items()
     }
-    shares = {label: list(map(changed, drawn["Keras"], drawn[label])) for label in files}
-    # A column for a file that changes nothing anywhere would be empty.
-    compared = [
-        label for label, found in shares.items() if any(m is None or m.any() for m in found)
+    changes = {label: list(map(changed, drawn["Keras"], drawn[label])) for label in files}
+    columns = [
+        [picture("Input", task.draw_input(one, keras.card)) for one in samples],
+        [picture("Target", task.draw_truth(one, keras.card)) for one in samples],
+        [picture("Keras", image) for image in drawn["Keras"]],
     ]
-    made = []
-    for position, sample in enumerate(samples):
-        base = drawn["Keras"][position]
-        pictures = [
-            picture("Input", input_picture(task, sample, keras.card)),
-            picture("Target", task.draw_truth(sample, keras.card)),
-            picture("Keras", base),
-        ]
-        for label in files:
-            caption = _share(shares[label][position])
-            pictures.append(picture(label, drawn[label][position], caption))
-        for label in compared:
-            mask = shares[label][position]
-            tinted = None if mask is None else tint(base, mask)
-            pictures.append(picture(f"Keras against {label}", tinted, "changed pixels in red"))
-        made.append(SamplePictures(sample.id, pictures))
-    return made
+    for label, masks in changes.items():
+        pairs = zip(drawn[label], masks, strict=True)
+        columns.append([picture(label, image, _share(mask)) for image, mask in pairs])
+    for label, masks in changes.items():
+        # A column for a file that changes nothing anywhere would be empty.
+        if any(mask is None or mask.any() for mask in masks):
+            pairs = zip(drawn["Keras"], masks, strict=True)
+            tinted = [None if mask is None else marked(base, mask) for base, mask in pairs]
+            title = f"Keras against {label}"
+            columns.append([picture(title, image, "changed pixels in red") for image in tinted])
+    shown = [column for column in columns if any(one.source for one in column)]
+    rows = zip(*shown, strict=True)
+    return [SamplePictures(one.id, list(row)) for one, row in zip(samples, rows, strict=False)]
 
 
-def input_picture(task: Task, sample: Sample, card: ModelCard) -> np.ndarray | None:
-    """Return a sample's image, uint8 (H, W, 3), or None where its input is no image."""
-    from core.data.images import SUFFIXES, read_image
-
-    if sample.inputs and sample.inputs[0].suffix.lower() in SUFFIXES:
-        pixels = read_image(sample.inputs[0], card.channels, page=sample.extra.get("page", 0))
-    else:
-        pixels = np.asarray(task.load(sample, card).inputs)
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] not in (1, 3):
-            return None
-    return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
-
-
-def changed(before: np.ndarray, after: np.ndarray) -> np.ndarray | None:
+def changed(before: np.ndarray | None, after: np.ndarray | None) -> np.ndarray | None:
     """Return the pixels in which two pictures differ, bool (H, W); None for unequal sizes."""
-    if before.shape != after.shape:
+    if before is None or after is None or before.shape != after.shape:
         return None
     return np.any(before != after, axis=-1)
-
-
-def tint(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return a pale grey version of a picture, uint8 (H, W, 3), red where the mask holds."""
-    grey = np.repeat(image.mean(axis=-1, keepdims=True), 3, axis=-1) * 0.6 + 90
-    return np.rint(np.where(mask[..., None], RED, grey)).astype(np.uint8)
 
 
 def picture(title: str, image: np.ndarray | None, caption: str = "") -> Picture:

@@ -6,7 +6,6 @@ kernels, on real samples, and compared by output and by the task's own metric.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from core.data.index import spread
+from core.documents import read_json
 from core.engines import Engine, KerasEngine, LiteRTEngine, output_error, signal_to_noise
 from core.errors import UserError
 from core.evaluate import run as run_on
@@ -67,8 +67,8 @@ class Verification:
         protocol: Definition of those scores.
         notes: What was compared with what, in sentences.
         subject: What the numbers are about, so that a later reader can tell whether they still
-            hold: "sha256" of the file, "model_sha256" of the Keras weights, "data" (the index's
-            fingerprint), "split" and "samples".
+            hold: "sha256" of the file, "model_sha256" of the Keras weights, "fingerprint" of
+            the data, "split" and "samples".
     """
 
     file: str
@@ -136,7 +136,7 @@ def verify(
         result.notes.append("no data: outputs and metric were not compared; pass --data")
         return result
     index = task.read(data, format)
-    result.subject |= {"data": index.fingerprint(), "split": split}
+    result.subject |= {"fingerprint": index.fingerprint(), "split": split}
     index = spread(index.split(split), samples)
     result.subject["samples"] = len(index)
     result.notes.append(f"{len(index)} samples of {data} ({split})")
@@ -170,7 +170,7 @@ def _check_sidecar(result: Verification, path: Path) -> None:
     if not sidecar.is_file():
         return
     try:
-        recorded = json.loads(sidecar.read_text(encoding="utf-8")).get("sha256")
+        recorded = read_json(sidecar).get("sha256")
     except (ValueError, AttributeError):
         raise UserError(f"{sidecar}: is damaged; export the file again.") from None
     result.add("sha256 as exported", sha256(path)[:12], "equal", sha256(path) == recorded)

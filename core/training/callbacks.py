@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +15,7 @@ import tensorflow as tf
 from core.compress.stages import Stage
 from core.data.pipeline import TrainingData
 from core.errors import CheckFailed, UserError
+from core.files import explained
 from core.run_folder import RunFolder
 from core.task import Task
 from core.training.config import TrainConfig
@@ -203,6 +204,14 @@ class TensorBoard:
 
     def __init__(self, folder: Path):
         self._folder, self._writer = folder, None
+
+    def write_anew(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Replace what an earlier process wrote: it may lack a row, or end in the middle of one."""
+        with explained(self._folder):
+            for path in self._folder.glob("events.*"):
+                path.unlink()
+        for row in rows:
+            self.write(int(row["epoch"]), row)
 
     def write(self, epoch: int, row: Mapping[str, float]) -> None:
         """Add the row of an epoch."""

@@ -7,7 +7,6 @@ in `stages/chain.json`, so that a chain that was killed goes on where it was.
 from __future__ import annotations
 
 import contextlib
-import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -16,8 +15,9 @@ from typing import Any
 
 from core.compress.stages import stage_of
 from core.data.index import Index
-from core.errors import UserError, near_miss
-from core.files import claim_folder, write_json
+from core.documents import read_json
+from core.errors import UserError, no_such
+from core.files import claim_folder, write_atomic, write_json
 from core.run_folder import RunFolder
 from core.task import Task
 from core.training.config import TrainConfig
@@ -144,6 +144,7 @@ def run_chain(
     out, runs = plans[-1].folder, []
     if not resume:
         claim_folder(out, overwrite=overwrite)
+    earlier = (out / CHAIN).read_bytes() if (out / CHAIN).is_file() else None
     try:
         if not resume:
             stages = [_stored(plan, out) for plan in plans]
@@ -158,7 +159,7 @@ def run_chain(
             )
     except Exception:
         if not any(plan.begun for plan in plans):
-            _remove_beginning(out)  # let the same command be given again
+            _take_back(out, earlier)  # let the same command be given again
         raise
     return runs
 
@@ -173,7 +174,7 @@ def started_chain(out: str | Path) -> list[StagePlan]:
     if not path.is_file():
         raise UserError(f"{out}: holds no compression to resume; start one without --resume.")
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         plans = [
             StagePlan(
                 entry["method"],
@@ -195,9 +196,15 @@ def _stored(plan: StagePlan, out: Path) -> dict:
     return {"method": plan.method, "folder": folder, "config": plan.config.to_dict()}
 
 
-def _remove_beginning(out: Path) -> None:
-    """Delete the record of a chain that reached nothing, and the folders if they are empty."""
-    with contextlib.suppress(OSError):  # the error that ended the chain matters more
+def _take_back(out: Path, earlier: bytes | None) -> None:
+    """Put the record of the earlier chain back, or delete that of one that reached nothing.
+
+    Folders go if they are empty.
+    """
+    with contextlib.suppress(OSError, UserError):  # the error that ended the chain matters more
+        if earlier is not None:
+            write_atomic(out / CHAIN, earlier)
+            return
         (out / CHAIN).unlink(missing_ok=True)
     for empty in ((out / CHAIN).parent, out):
         with contextlib.suppress(OSError):
@@ -213,7 +220,7 @@ def _fine_tuning(task: Task, source: RunFolder, training: Mapping[str, Any]) -> 
     """Return the config of a fine-tuning: that of the source run, usual, then the changes."""
     for name in training:
         if name not in (*CHANGEABLE, "options"):
-            raise UserError(f"Training: no such choice: '{name}'.{near_miss(name, CHANGEABLE)}")
+            raise no_such("key", name, CHANGEABLE, where="Training")
     values = source.config.to_dict()
     if source.record.get("source") == "import":  # no recipe of its own: the domain's
         values = {**values, **dict(task.defaults)}

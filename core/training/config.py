@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.errors import UserError, near_miss
+from core.documents import BadDocument, parse_yaml
+from core.errors import UserError, no_such, one_of
+from core.files import refuse_special
+from core.model_card import shown_size
 
 OPTIMIZERS = ("adamw", "adam", "amsgrad", "sgd")
 SCHEDULES = ("constant", "cosine", "step", "poly")
@@ -23,8 +26,9 @@ class TrainConfig:
     Attributes:
         app, network, variant: What is trained.
         data, format: Where the samples are and how they are read.
-        input_size: (height, width); None takes the model card's.
-        channels: 1 (grey) or 3 (RGB).
+        input_size: The input's sides, (height, width) of a picture; one number stands for all of
+            them, None takes the model card's.
+        channels: Input channels, of a picture 1 (grey) or 3 (RGB); None takes the model card's.
         classes: 1 for a single foreground, else the number of classes with background.
         labels: Class names; empty takes the data set's.
         epochs, batch, seed: As usual; the seed decides initial weights, order and augmentation.
@@ -58,8 +62,8 @@ class TrainConfig:
     variant: str
     data: str = "sample"
     format: str = "auto"
-    input_size: tuple[int, int] | None = None
-    channels: int = 3
+    input_size: tuple[int, ...] | None = None
+    channels: int | None = None
     classes: int = 1
     labels: tuple[str, ...] = ()
     epochs: int = 100
@@ -95,11 +99,9 @@ class TrainConfig:
             ("schedule", SCHEDULES),
             ("precision", PRECISIONS),
         ):
-            value = getattr(self, name)
-            if value not in allowed:
-                raise UserError(f"Config: {name} is '{value}'.{near_miss(value, allowed)}")
+            one_of(getattr(self, name), allowed, f"Config: {name}")
         at_least_one = ("epochs", "batch", "classes", "validate_every", "step_epochs")
-        for name in (*at_least_one, "patience", "steps_per_epoch"):
+        for name in (*at_least_one, "channels", "patience", "steps_per_epoch"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"Config: {name} is {value}; it must be 1 or more.")
@@ -110,11 +112,9 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise UserError(f"Config: {name} is {value}; it must be a positive number.")
-        if self.channels not in (1, 3):
-            raise UserError(f"Config: channels is {self.channels}; it must be 1 (grey) or 3 (RGB).")
-        if self.input_size is not None and min(self.input_size) < 1:
-            height, width = self.input_size
-            raise UserError(f"Config: input_size is {height}x{width}; sides must be 1 or more.")
+        if self.input_size is not None and min(self.input_size, default=0) < 1:
+            shown = shown_size(self.input_size) or "empty"
+            raise UserError(f"Config: input_size is {shown}; sides must be 1 or more.")
         if self.ema is not None and not 0 < self.ema < 1:
             raise UserError(f"Config: ema is {self.ema}; it must lie between 0 and 1.")
         if not 0 <= self.momentum < 1:
@@ -142,7 +142,7 @@ class TrainConfig:
         known = {f.name: f for f in dataclasses.fields(cls)}
         for name in values:
             if name not in known:
-                raise UserError(f"{source}: unknown key '{name}'.{near_miss(name, known)}")
+                raise no_such("key", name, known, where=source)
         checked = {name: _cast(name, value, known[name], source) for name, value in values.items()}
         try:
             return cls(**checked)
@@ -153,7 +153,7 @@ class TrainConfig:
 
 _LARGEST = 2**32 - 1  # of a whole number: what a seed may be, and more than anything else needs
 _EXPECTED = {
-    "tuple[int": "height and width, as in [256, 256]",
+    "tuple[int": "its sides, as in [256, 256]",
     "tuple[str": "a list of names",
     "Mapping": "'key: value' lines",
     "bool": "true or false",
@@ -169,19 +169,18 @@ def read_config_file(path: str | Path) -> dict:
     Raises:
         UserError: When the file is missing or is no YAML mapping.
     """
-    import yaml
-
     path = Path(path)
+    refuse_special(path)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         reason = (error.strerror or "input/output error").lower()
         raise UserError(f"{path}: cannot be read ({reason}); check the path.") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not a text file (UTF-8); choose a YAML file.") from error
-    except yaml.YAMLError as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
-        raise UserError(f"{path}: is not valid YAML near line {line}; mend it.") from error
+    except BadDocument as error:
+        where = f"near line {error.line}" if error.line else "that this program reads"
+        raise UserError(f"{path}: is not valid YAML {where}; mend it.") from error
     if not isinstance(values, dict):
         raise UserError(f"{path}: must hold 'key: value' lines.")
     return values
@@ -195,9 +194,11 @@ def _cast(name: str, value: Any, spec: dataclasses.Field, source: str) -> Any:
             return None
         raise UserError(f"{source}: {name} has no value.")
     try:
-        if kind.startswith("tuple[int, int]"):
-            height, width = (value, value) if isinstance(value, int) else value
-            return (int(height), int(width))
+        if kind.startswith("tuple[int"):
+            sides = [value] if isinstance(value, int) else list(value)
+            if any(isinstance(side, bool) or int(side) != float(side) for side in sides):
+                raise ValueError
+            return tuple(int(side) for side in sides)
         if kind.startswith("tuple[str"):
             return tuple(str(item) for item in ([value] if isinstance(value, str) else value))
         if kind.startswith("Mapping"):

@@ -9,7 +9,6 @@ about half the speed, is only needed for that on a GPU and is left to the caller
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +25,7 @@ from core.files import claim_folder
 from core.model_card import ModelCard
 from core.run_folder import RunFolder
 from core.task import Task
-from core.training.callbacks import Progress, Silent, TrainingLoop, write_tables
+from core.training.callbacks import Progress, Silent, TensorBoard, TrainingLoop, write_tables
 from core.training.config import TrainConfig
 from core.training.optimizers import WeightAverage
 from core.training.setup import (
@@ -37,15 +36,18 @@ from core.training.setup import (
     compile_model,
     initial_run,
     load_initial_weights,
+    settled,
     training_card,
     training_splits,
 )
 from core.training.state import (
+    BEFORE,
     STATE,
     TrainingState,
     assign,
     bring_back,
     check_same_choices,
+    forget_earlier,
     remove_beginning,
     remove_leftovers,
     set_aside,
@@ -90,15 +92,16 @@ def train(
         config = earlier.config
     if config.app != task.name:
         raise UserError(f"The config is for the app '{config.app}', not for '{task.name}'.")
-    config = dataclasses.replace(config, options=task.check_options(config.options))
-    if earlier is not None:
-        check_same_choices(out, earlier.config, config)
-    elif out.exists():
-        claim_folder(out, overwrite=overwrite or (resume and _only_ours(out)))
     network = task.network(config.network)
     network.check_variant(config.variant)
+    published = network.card(config.variant)
+    config = settled(config, task, published)
+    if earlier is not None:
+        check_same_choices(out, settled(earlier.config, task, published), config)
+    elif out.exists():
+        claim_folder(out, overwrite=overwrite or resume)
     index = task.read(config.data, config.format) if index is None else index
-    card = training_card(network.card(config.variant), config, index)
+    card = training_card(published, config, index)
     fingerprint = index.fingerprint()
     if earlier is not None and earlier.record.get("data", {}).get("fingerprint") != fingerprint:
         raise UserError(
@@ -158,17 +161,34 @@ class _Session:
         self, out: Path, earlier: RunFolder | None, fingerprint: str, record: Mapping[str, Any]
     ) -> RunFolder:
         """Make or reopen the run folder and train to the end."""
-        state = self.state
         remove_leftovers(out)
         if earlier is None:
-            run = self._new_folder(out, fingerprint, record)
-        else:
-            run = self._restore(earlier)
+            set_aside(out)
+        try:
+            if earlier is None:
+                run = self._new_folder(out, fingerprint, record)
+            else:
+                run = self._restore(earlier)
+            self._go_on(run)
+        except Exception:
+            if earlier is None and not (out / STATE).exists():
+                remove_beginning(out)  # nothing was reached: let the same command be given again
+                bring_back(out)
+            raise
+        return run
+
+    def close(self) -> None:
+        """End the worker threads."""
+        self.data.close()
+
+    def _go_on(self, run: RunFolder) -> None:
+        """Train the epochs that are left."""
+        state = self.state
         if state.is_finished(self.config):
-            self.progress.note(f"{out}: is finished (epoch {state.epoch}); nothing to resume.")
-            return run
+            self.progress.note(f"{run.path}: is finished (epoch {state.epoch}); nothing to resume.")
+            return
         if state.epoch:
-            self.progress.note(f"{out}: goes on after epoch {state.epoch}.")
+            self.progress.note(f"{run.path}: goes on after epoch {state.epoch}.")
         self.data.epoch = state.epoch
         loop = TrainingLoop(
             self.task,
@@ -186,18 +206,8 @@ class _Session:
         self.progress.start(self.config.epochs, self.data.samples, first_epoch=state.epoch)
         try:
             self._fit(loop, state.epoch)
-        except Exception:
-            if earlier is None and not run.file(STATE).exists():
-                remove_beginning(out)  # nothing was reached: let the same command be given again
-                bring_back(out)
-            raise
         finally:
             self.progress.stop()
-        return run
-
-    def close(self) -> None:
-        """End the worker threads."""
-        self.data.close()
 
     def _fit(self, loop: TrainingLoop, first_epoch: int) -> None:
         try:
@@ -217,7 +227,6 @@ class _Session:
             raise
 
     def _new_folder(self, out: Path, fingerprint: str, extra: Mapping[str, Any]) -> RunFolder:
-        set_aside(out)
         data = {
             "root": str(self.index.root),
             "format": self.index.format,
@@ -244,6 +253,8 @@ class _Session:
             )
             assign(self.stage.variables, arrays.get("stage", []), source)
             write_tables(run, state)
+            TensorBoard(run.path / "tensorboard").write_anew(state.history)
+            forget_earlier(run.path)
         if "best" in state.arrays:
             assign(self.saved.variables, state.arrays["best"], source)
             run.save_model(self.stage.finish(self.saved))
@@ -254,7 +265,8 @@ class _Session:
 
 def _earlier_run(out: Path, task: Task) -> RunFolder | None:
     """Return the run to resume; None where the process was killed before it made one."""
-    if not out.exists() or _only_ours(out):
+    setting_aside = (out / BEFORE).is_dir() and not (out / "config.yaml").is_file()
+    if not out.exists() or setting_aside or _only_ours(out):
         return None
     return RunFolder(out, app=task.name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,18 +31,10 @@ def training_card(card: ModelCard, config: TrainConfig, index: Index) -> ModelCa
     """Return a network's card changed to what is trained: size, channels, labels.
 
     Raises:
-        UserError: When the size does not fit the network or the labels are not `classes` many.
+        UserError: When size or channels do not fit the network, or the labels are not `classes`
+            many.
     """
-    changes: dict = {}
-    if config.input_size is not None:
-        changes["input_size"] = config.input_size
-    if config.channels != card.channels:
-        gray = config.channels == 1
-        changes["channels"] = config.channels
-        changes["color_order"] = "gray" if gray else "RGB"
-        for name in ("mean", "std"):
-            mean = float(np.mean(getattr(card, name)))
-            changes[name] = (mean,) * config.channels
+    changes = _channel_changes(card, config.channels)
     labels = config.labels or index.labels
     if labels and len(labels) != config.classes:
         raise UserError(
@@ -53,9 +46,35 @@ def training_card(card: ModelCard, config: TrainConfig, index: Index) -> ModelCa
         labels = ("foreground",) if config.classes == 1 else labels
     if labels:
         changes["labels"] = tuple(labels)
-    card = card.replace(**changes)
-    card.check_size(card.input_size)
-    return card
+    return card.replace(**changes).sized(config.input_size or card.input_size)
+
+
+def _channel_changes(card: ModelCard, channels: int | None) -> dict:
+    """Return what changes in the card of a network that is trained on so many channels."""
+    if channels in (None, card.channels):
+        return {}
+    if not card.is_picture:
+        raise UserError(f"channels is {channels}, but {card.network} takes {card.channels}.")
+    if channels not in (1, 3):
+        raise UserError(f"channels is {channels}; it must be 1 (grey) or 3 (RGB).")
+    mean, std = (float(np.mean(values)) for values in (card.mean, card.std))
+    return {
+        "channels": channels,
+        "color_order": "gray" if channels == 1 else "RGB",
+        "mean": (mean,) * channels,
+        "std": (std,) * channels,
+    }
+
+
+def settled(config: TrainConfig, task: Task, card: ModelCard) -> TrainConfig:
+    """Return the choices with what they leave to the task and to the network's card.
+
+    A run folder then says all of it, and a training that is resumed may say it either way.
+    """
+    channels = card.channels if config.channels is None else config.channels
+    size = None if config.input_size is None else card.sized(config.input_size).input_size
+    options = task.check_options(config.options)
+    return dataclasses.replace(config, channels=channels, input_size=size, options=options)
 
 
 def training_splits(index: Index) -> tuple[Index, Index]:
@@ -112,7 +131,7 @@ def bring_teacher(stage: Stage, task: Task, card: ModelCard, config: TrainConfig
         card: Of the network that learns.
 
     Raises:
-        UserError: When there is no such run, or its network takes pixels in another way.
+        UserError: When there is no such run, or its network takes its input in another way.
     """
     path = (config.compress.get("choices") or {}).get("teacher")
     if path is None:
@@ -122,13 +141,12 @@ def bring_teacher(stage: Stage, task: Task, card: ModelCard, config: TrainConfig
         model = deployed(task.network(run.config.network), run)
     except UserError as error:
         raise UserError(f"Teacher {error}") from error
-    if (run.card.mean, run.card.std) != (card.mean, card.std):
-        theirs, ours = (
-            f"mean {_listed(one.mean)} and std {_listed(one.std)}" for one in (run.card, card)
-        )
+    given = [(one.full_scale, one.mean, one.std) for one in (run.card, card)]
+    if given[0] != given[1]:
+        theirs, ours = (_normalisation(one) for one in (run.card, card))
         raise UserError(
-            f"Teacher {run.path}: normalises pixels by {theirs}, but the student by {ours}; choose "
-            "a teacher that takes the same input."
+            f"Teacher {run.path}: normalises {'pixels' if card.is_picture else 'values'} by "
+            f"{theirs}, but the student by {ours}; choose a teacher that takes the same input."
         )
     stage.learn_from(model)
 
@@ -236,6 +254,12 @@ def deployed(network: Network, run: RunFolder):
     """Return the deployable `keras.Model` of a run; what compression saved is one already."""
     model = run.load_model()
     return model if run.config.compress else network.deploy(model)
+
+
+def _normalisation(card: ModelCard) -> str:
+    """Return in words how a card makes stored values the network's input."""
+    scale = "" if card.full_scale == 255 else f"full scale {card.full_scale:g}, "
+    return f"{scale}mean {_listed(card.mean)} and std {_listed(card.std)}"
 
 
 def _listed(values: tuple[float, ...]) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,12 +17,15 @@ from typing import Any
 
 import numpy as np
 
+from core.checkpoints.archives import DAMAGE, read_archive
+from core.documents import parse_json
 from core.errors import UserError
-from core.files import explained, write_atomic
+from core.files import explained, is_unfinished, write_atomic
 from core.training.config import TrainConfig
 
 STATE = "checkpoints/state.npz"
 BEFORE = ".before"  # where a run that is being overwritten waits
+_MAKING = f"{BEFORE}.unfinished"
 MAY_CHANGE = ("epochs", "patience", "workers", "cache")  # the only choices a resume may change
 OWNED = (
     "model.keras",
@@ -68,7 +71,7 @@ class TrainingState:
 
         def write(temporary: Path) -> None:
             with temporary.open("wb") as stream:
-                np.savez(stream, record=np.array(json.dumps(record)), **named)
+                np.savez(stream, record=np.array(json.dumps(record)), **named)  # type: ignore[arg-type]
 
         return write_atomic(folder / STATE, write)
 
@@ -83,14 +86,13 @@ class TrainingState:
         if not path.is_file():
             return cls()
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                record = json.loads(stored["record"].item())
-                arrays: dict[str, list[np.ndarray]] = {}
-                for name in stored.files:  # in the order they were written
-                    if name != "record":
-                        arrays.setdefault(name.split("/")[0], []).append(stored[name])
+            stored = read_archive(path, text=True)
+            record = parse_json(stored.pop("record").item())
+            arrays: dict[str, list[np.ndarray]] = {}
+            for name, values in stored.items():  # in the order they were written
+                arrays.setdefault(name.split("/")[0], []).append(values)
             return cls(**record, arrays=arrays)
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, *DAMAGE) as error:
             raise UserError(
                 f"{path}: is damaged; delete it to train this run from its start with --resume."
             ) from error
@@ -138,40 +140,65 @@ def check_same_choices(run: Path, old: TrainConfig, new: TrainConfig) -> None:
 def set_aside(folder: Path) -> None:
     """Move an earlier run out of the way; it is kept until the new one has a checkpoint.
 
-    What a killed training had set aside before stays the earlier run.
+    All its files have a second name before the first one loses its place, so a process that is
+    killed leaves the whole run in one of the two. What a killed training had set aside before
+    stays the earlier run, unless a whole one stands in its place.
     """
+    kept, making = folder / BEFORE, folder / _MAKING
+    files = _files_of_run(folder)
     with explained(folder):
-        kept = folder / BEFORE
-        begun = kept.is_dir()
-        for path in _files_of_run(folder):
-            if begun:
-                path.unlink()
-            else:
-                target = kept / path.relative_to(folder)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                path.rename(target)
+        if _is_whole(folder):
+            forget_earlier(folder)
+        if files and not kept.is_dir():
+            try:
+                for path in files:
+                    _name_again(path, making / path.relative_to(folder))
+                making.rename(kept)
+            except OSError:
+                shutil.rmtree(making, ignore_errors=True)
+                raise
+        for path in files:
+            path.unlink()
 
 
 def bring_back(folder: Path) -> None:
     """Put back the run that was set aside, after a training or import that reached nothing."""
     kept = folder / BEFORE
     with contextlib.suppress(OSError):  # the error that ended the training matters more
-        for path in _files_of_run(kept):
-            target = folder / path.relative_to(kept)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(target)
-        shutil.rmtree(kept, ignore_errors=True)
+        for path in reversed(_files_of_run(kept)):
+            _name_again(path, folder / path.relative_to(kept))
+        forget_earlier(folder)
 
 
 def forget_earlier(folder: Path) -> None:
     """Delete the run that was set aside, now that a new one stands in its place."""
-    if (folder / BEFORE).is_dir():
-        shutil.rmtree(folder / BEFORE, ignore_errors=True)
+    for name in (BEFORE, _MAKING):
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _name_again(path: Path, target: Path) -> None:
+    """Give a file a second name on the same disk; copy it where there are no such links."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copy2(path, target)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Return whether a folder holds a run that has reached something."""
+    reached = any((folder / name).is_file() for name in (STATE, "model.keras"))
+    return reached and (folder / "config.yaml").is_file()
 
 
 def _files_of_run(folder: Path) -> list[Path]:
-    """Return the files in a folder that a training or import wrote and would be taken for new."""
-    names = (*OWNED, "config.yaml", "model_card.json")
+    """Return the files in a folder that a training or import wrote and would be taken for new.
+
+    The config comes first: without it nothing takes the rest for a run.
+    """
+    names = ("config.yaml", *OWNED, "model_card.json")
     files = [folder / name for name in names if (folder / name).is_file()]
     return files + sorted((folder / "tensorboard").glob("events.*"))
 
@@ -191,9 +218,10 @@ def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files of a killed process (see `core.files.write_atomic`)."""
     with explained(folder):
         for inside in (folder, folder / "checkpoints"):
-            for pattern in (".*.npz", ".*.keras", ".*.csv", ".*.json", ".*.yaml", ".probe.*"):
-                for path in inside.glob(pattern):
+            for path in inside.glob(".*"):
+                if is_unfinished(path) and path.is_file():
                     path.unlink(missing_ok=True)
+        shutil.rmtree(folder / _MAKING, ignore_errors=True)
 
 
 def _flat(config: TrainConfig) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 import apps.__main__ as gossamer
-from apps.catalog import APPS
+from apps.catalog import APPS, SYSTEMS
 from core.command_line.doctor import Finding
 
 COMMANDS = [
@@ -90,13 +90,17 @@ def test_app_names_have_near_misses():
 
 
 def test_apps_lists_the_catalog():
-    assert json.loads(call("apps", "--json").stdout)[0] == {
+    found = json.loads(call("apps", "--json").stdout)
+    assert found["apps"][0] == {
         "app": "medseg",
         "command": "gossamer medseg",
         "summary": "medical image segmentation (2-D)",
-        "systems": ["mk_unet"],
+        "networks": ["mk_unet"],
     }
-    assert "gossamer medseg" in call("apps").stdout
+    listed = [name for row in found["apps"] for name in row["networks"]]
+    assert sorted(listed + found["backbones"]) == sorted(SYSTEMS)
+    shown = call("apps").stdout
+    assert "gossamer medseg" in shown and ", ".join(found["backbones"]) in shown
 
 
 @pytest.mark.parametrize("status, code", [("ok", 0), ("warning", 0), ("missing", 1)])
@@ -107,7 +111,7 @@ def test_doctor_fails_when_something_required_is_missing(monkeypatch, status, co
     assert table.exit_code == code
     assert "keras: pip install it" in table.stdout
     found = json.loads(call("doctor", "--json").stdout)
-    assert found["ok"] is (code == 0)
+    assert found["passed"] is (code == 0)
     assert found["findings"][1]["advice"] == "pip install it"
 
 

@@ -214,22 +214,23 @@ def test_a_split_that_does_not_exist(data, file):
     "arguments, said",
     [
         ("--input-size 100", "multiples of 32; the nearest that fits is 96x96."),
-        ("--input-size 64x64x64", "--input-size is '64x64x64'; pass height and width"),
+        ("--input-size 64x64x", "--input-size is '64x64x'; pass its sides, such as: 256 256."),
+        ("--input-size 64x64x64", "has 3 sides, but the input of mk_unet has 2; pass height and"),
         ("--classes 0", "classes is 0; it must be 1 or more."),
         ("--channels 2", "channels is 2; it must be 1 (grey) or 3 (RGB)."),
         ("--batch 0", "batch is 0; it must be 1 or more."),
         ("--batch many", "Invalid value for '--batch': pass a whole number."),
         ("--learning-rate inf", "learning_rate is inf; it must be a positive number."),
         ("--network unet", "No such network: 'unet'. Did you mean 'mk_unet'?"),
-        ("--set epohcs=1", "--set: unknown key 'epohcs'. Did you mean 'epochs'?"),
+        ("--set epohcs=1", "--set: no such key: 'epohcs'. Did you mean 'epochs'?"),
         ("--set epochs=[1,2]", "epochs is [1, 2]; it must be a whole number"),
         ("--set batch=1e300", "batch is 1e+300; it must be a whole number (of at most 2^32)."),
         ("--set seed=99999999999", "seed is 99999999999; it must be a whole number"),
         ("--set options.loss=dise", "Option 'loss' is 'dise'. Known: auto, structure, ce_dice."),
-        ("--set loss=dice", "unknown key 'loss'. Did you mean 'options.loss'?"),
+        ("--set loss=dice", "no such key: 'loss'. Did you mean 'options.loss'?"),
         ("--set =1", "--set =1: is no choice; write --set key=value."),
         ("--set labels=[", "--set labels=[: the value cannot be read; quote it."),
-        ("--init nowhere", "nowhere: is not a run folder (does not exist)"),
+        ("--initial-weights nowhere", "nowhere: is not a run folder (does not exist)"),
         ("--format isic2016", "expected the folders"),
         ("--format folde", "No such data format: 'folde'. Did you mean 'folder'?"),
     ],
@@ -244,7 +245,7 @@ def test_choices_that_cannot_be_trained_with(data, tmp_path, arguments, said):
 @pytest.mark.parametrize(
     "content, said",
     [
-        (b"epohcs: 5\n", "unknown key 'epohcs'. Did you mean 'epochs'?"),
+        (b"epohcs: 5\n", "no such key: 'epohcs'. Did you mean 'epochs'?"),
         (b"epochs: ten\n", "epochs is 'ten'; it must be a whole number"),
         (b"a: [\n", "is not valid YAML near line"),
         (b"", "must hold 'key: value' lines."),
@@ -458,7 +459,7 @@ def test_results_inside_the_inputs_are_not_predicted_again(file, tmp_path):
     "setting, said",
     [
         ("protocol=officia", "No such protocol: 'officia'. Did you mean 'official'?"),
-        ("protocl=native", "--set: no such choice: 'protocl'. Did you mean 'protocol'?"),
+        ("protocl=native", "--set: no such key: 'protocl'. Did you mean 'protocol'?"),
         ("threshold=2", "The threshold is 2; pass a number between 0 and 1."),
         ("threshold=high", "The threshold is 'high'; pass a number between 0 and 1."),
     ],
@@ -499,7 +500,7 @@ def test_a_corrupt_file(file, data, tmp_path, command, change, said):
     bad.write_bytes(change(file.read_bytes()))
     more = {
         "predict": [data / "images", "--out", tmp_path / "out"],
-        "benchmark": ["--runs", 2],
+        "benchmark": ["--calls", 2],
     }.get(command, ["--data", data])
     result = medseg(command, bad, *more)
     assert f"bad.tflite: {said}" in sentence(result)

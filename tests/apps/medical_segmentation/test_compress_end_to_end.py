@@ -106,7 +106,7 @@ def trained(imported):
     """Return a run trained from the imported one."""
     out = imported.parent / "trained"
     network = ["--variant", "t", "--input-size", 32, "--set", "options.multi_scale=off"]
-    medseg("train", "--init", imported, "--out", out, *network, *QUICK)
+    medseg("train", "--initial-weights", imported, "--out", out, *network, *QUICK)
     return out
 
 
@@ -129,7 +129,7 @@ def chained(trained):
 def exported(run: Path, precision: str) -> dict:
     """Export a run and verify the file, which must hold; return what verify found."""
     made = found("export", run, "--precision", precision)
-    checked = found("verify", made["path"], "--samples", 1, "--data", "sample")
+    checked = found("verify", made["file"], "--samples", 1, "--data", "sample")
     assert checked["passed"] and checked["precision"] == precision
     rows = {row["check"]: row["value"] for row in checked["rows"]}
     assert rows["exported from the run's present weights"] == "yes"
@@ -145,7 +145,7 @@ def test_quantize_reports_before_and_after(quantized, imported):
     assert (before["run"], after["run"]) == (str(imported), str(out))
     assert (before["precision"], after["precision"]) == ("float32", "int8")
     assert after["file_bytes"] < before["file_bytes"]
-    assert 0 <= before["dice"] <= 1 and 0 <= after["dice"] <= 1
+    assert 0 <= before["value"] <= 1 and 0 <= after["value"] <= 1
     assert RunFolder(out).config.clip_value == 0.5  # the recipe of the domain
 
 
@@ -194,7 +194,7 @@ def test_a_chain_prints_a_row_for_every_stage(chained):
 
 
 def test_the_integer_file_of_a_chain_holds_and_is_sparse_and_clustered(chained):
-    path = exported(chained[0], "int8")["path"]
+    path = exported(chained[0], "int8")["file"]
     stage = RunFolder(chained[0] / "stages" / "2_cluster").load_model()
     clustered = {facts.name: facts for facts in kernel_table(stage)}
     compared = 0
@@ -216,8 +216,8 @@ def test_the_other_commands_take_a_compressed_run(chained, tmp_path):
     medseg("predict", out, TEST_IMAGES, "--out", tmp_path / "masks")
     masks = sorted((tmp_path / "masks").glob("*_mask.png"))
     assert len(masks) == 4 and set(np.unique(Image.open(masks[0]))) <= {0, 255}
-    measured = found("benchmark", out, "--runs", 1, "--threads", 1)
-    assert measured["failures"] == [] and [t["precision"] for t in measured["timings"]] == [
+    measured = found("benchmark", out, "--calls", 1, "--threads", 1)
+    assert measured["failed"] == [] and [t["precision"] for t in measured["results"]] == [
         "float", "int8",
     ]  # fmt: skip
     page = Path(found("report", out)["report"]).read_text(encoding="utf-8")

@@ -4,10 +4,8 @@ Each fixture is one step and is taken once; the tests look at what it left. Noth
 few steps: what is held here is that every step follows from the one before it.
 """
 
-import importlib.util
 import json
 import shutil
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +13,7 @@ from types import SimpleNamespace
 import golden_files
 import numpy as np
 import pytest
+import torch_files
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -24,7 +23,6 @@ from core.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow
 
-WRITERS = Path(__file__).parents[2] / "core" / "checkpoints" / "conftest.py"
 TEST_IMAGES = SAMPLE_DATA / "test" / "images"
 
 
@@ -76,7 +74,7 @@ def files(trained):
         found("export", trained, "--precision", "int8", "--samples", 4),
     ]
     assert made[1]["notes"][0].startswith("calibrated with 4 samples of ")
-    return [Path(one["path"]) for one in made]
+    return [Path(one["file"]) for one in made]
 
 
 def test_evaluate_keeps_the_scores_with_the_run(trained):
@@ -144,11 +142,11 @@ def test_an_export_replaces_nothing_unasked(trained, files):
 
 
 def test_benchmark_measures_the_run_and_its_files(trained, files, tmp_path):
-    arguments = ["benchmark", trained, "--runs", 3, "--threads", 1, "--csv", tmp_path / "t.csv"]
+    arguments = ["benchmark", trained, "--calls", 3, "--threads", 1, "--csv", tmp_path / "t.csv"]
     measured = found(*arguments)
-    assert measured["failures"] == []
-    assert [row["precision"] for row in measured["timings"]] == ["float", "float", "int8"]
-    assert all(row["median_ms"] > 0 for row in measured["timings"])
+    assert measured["failed"] == []
+    assert [row["precision"] for row in measured["results"]] == ["float", "float", "int8"]
+    assert all(row["median_ms"] > 0 for row in measured["results"])
     assert len((tmp_path / "t.csv").read_text().splitlines()) == 4
 
 
@@ -159,29 +157,18 @@ def test_the_report_is_one_page(trained, files):
     assert "nuclei_int8.tflite" in text and "data:image/" in text
 
 
-def test_an_official_checkpoint_is_a_verified_file_in_three_commands(tmp_path, monkeypatch):
+def test_an_official_checkpoint_is_a_verified_file_in_three_commands(tmp_path):
     golden = golden_files.load("mk-unet__t")
-    checkpoint = written_by_torch(golden.state(), tmp_path / "mk_unet_t.pth", monkeypatch)
+    checkpoint = torch_files.write_zip(tmp_path / "mk_unet_t.pth", {"state_dict": golden.state()})
     run = tmp_path / "published"
     made = found("import", "--checkpoint", checkpoint, "--input-size", 64, 96, "--out", run)
     assert (made["variant"], made["counts"]["matched"]) == ("t", 350)
     assert made["counts"]["missing"] == made["counts"]["unexpected"] == 0
     exported = found("export", run)
-    checked = found("verify", exported["path"], "--data", "sample", "--samples", 2)
+    checked = found("verify", exported["file"], "--data", "sample", "--samples", 2)
     assert checked["passed"] and checked["subject"]["samples"] == 2
 
     from core.engines import LiteRTEngine
 
-    (logits,) = LiteRTEngine(Path(exported["path"]))(golden.inputs())
+    (logits,) = LiteRTEngine(Path(exported["file"]))(golden.inputs())
     assert golden.error("logits", logits) < 1e-4  # the file computes what the official code does
-
-
-def written_by_torch(state, path, monkeypatch):
-    """Write a state dict as `torch.save` does, without PyTorch."""
-    spec = importlib.util.spec_from_file_location("checkpoint_writers", WRITERS)
-    writers = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, writers)
-    spec.loader.exec_module(writers)
-    for name, module in writers._torch_modules().items():
-        monkeypatch.setitem(sys.modules, name, module)
-    return writers.write_zip(path, {"state_dict": state})

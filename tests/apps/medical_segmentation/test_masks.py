@@ -106,7 +106,7 @@ def test_check_names_every_problem_once(tmp_path):
     assert "0.png: is empty (0 bytes)" in problems[0 if "empty" in problems[0] else 1]
     assert any("is 4x8 (height x width) but its image '1.png' 8x8" in one for one in problems)
     assert problems[-1] == (
-        "Image 'train/2' (train) is the same picture as 'test/4' (test); keep it in one split."
+        "Sample 'train/2' (train) has the same content as 'test/4' (test); keep it in one split."
     )
     assert len(check(read(tmp_path), 2)) == 5
 

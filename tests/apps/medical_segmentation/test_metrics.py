@@ -273,8 +273,8 @@ def test_summary_keeps_mean_and_pooled_dice_apart():
     assert summary["dice"] == pytest.approx((2 / 3 + 1) / 2)
     assert summary["dice_pooled"] == pytest.approx(2 * 101 / (2 * 101 + 1))
     assert summary["hd95"] == pytest.approx(0.45)
-    assert summary["n"] == 2
-    assert set(summary) == {*metrics.OVERLAPS, "hd95", "dice_pooled", "n"}
+    assert summary["samples"] == 2
+    assert set(summary) == {*metrics.OVERLAPS, "hd95", "dice_pooled", "samples"}
 
 
 def test_summary_of_classes_leaves_nan_out_and_says_so():
@@ -282,11 +282,11 @@ def test_summary_of_classes_leaves_nan_out_and_says_so():
     second = segmentation_scores(np.array([[1, 2]]), np.array([[0, 2]]), classes=4)
     empty = segmentation_scores(np.array([[0, 0]]), np.array([[0, 0]]), classes=4)
     summary = summarise([first, second, empty])
-    assert summary["n"] == 3
-    assert (summary["dice_1"], summary["n_dice_1"]) == (0.5, 2)
-    assert (summary["dice_2"], summary["n_dice_2"]) == (1.0, 1)
-    assert math.isnan(summary["dice_3"]) and summary["n_dice_3"] == 0
-    assert (summary["dice"], summary["n_dice"]) == (0.75, 2)  # mean of 1 and (0 + 1) / 2
+    assert summary["samples"] == 3
+    assert (summary["dice_1"], summary["samples_dice_1"]) == (0.5, 2)
+    assert (summary["dice_2"], summary["samples_dice_2"]) == (1.0, 1)
+    assert math.isnan(summary["dice_3"]) and summary["samples_dice_3"] == 0
+    assert (summary["dice"], summary["samples_dice"]) == (0.75, 2)  # mean of 1 and (0 + 1) / 2
     assert summary["dice_pooled_1"] == pytest.approx(2 / 3)
     assert summary["dice_pooled"] == pytest.approx((2 / 3 + 1) / 2)
     assert math.isnan(summary["dice_pooled_3"])

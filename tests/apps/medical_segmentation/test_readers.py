@@ -126,7 +126,7 @@ def test_busi_has_all_masks_of_an_image_and_leaves_normal_out(tmp_path, given):
         "benign/benign (4)": ("benign (4).png", "benign (4)_mask.png", "benign (4)_mask_1.png"),
         "malignant/malignant (1)": ("malignant (1).png", "malignant (1)_mask.png"),
     }
-    assert [sample.extra["stratum"] for sample in index.samples] == [
+    assert [sample.stratum for sample in index.samples] == [
         *("benign", "benign", "malignant")
     ]
     assert index.notes[:2] == (
@@ -278,7 +278,7 @@ def test_montgomery_has_two_masks(tmp_path, given):
     assert index.format == "montgomery" and index.labels == ("lung",)
     targets = [target.parent.name for target in index.samples[0].targets]
     assert targets == ["leftMask", "rightMask"]
-    assert [sample.extra["stratum"] for sample in index.samples] == [
+    assert [sample.stratum for sample in index.samples] == [
         *("MCUCXR normal", "MCUCXR tuberculosis")
     ]
 

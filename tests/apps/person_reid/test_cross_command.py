@@ -37,15 +37,18 @@ def trained(town, tmp_path_factory):
 
 def test_every_network_meets_every_data_set(trained, town, tmp_path):
     table = tmp_path / "table.csv"
-    choices = ["--data", town, "--data", "sample", "--out", table]
+    choices = ["--data", town, "--data", "sample", "--csv", table]
     rows = json.loads(reid("cross", trained, *choices, "--json").stdout)["results"]
-    assert [row["tested on"] for row in rows] == [str(town), "sample"]
-    assert [row["same"] for row in rows] == [True, False]
-    assert all(0 <= row["rank-1"] <= 1 and 0 < row["mAP"] <= 1 for row in rows)
+    assert [row["data"] for row in rows] == [str(town), "sample"]
+    assert [row["same_data"] for row in rows] == [True, False]
+    assert all(0 <= row["rank_1"] <= 1 and 0 < row["map"] <= 1 for row in rows)
     assert len(list(csv.DictReader(table.open()))) == 2
     shown = reid("cross", trained, *choices, "--overwrite").stdout
     assert ")*" in shown and "across domains" in shown
-    assert "exists; pass --overwrite" in reid("cross", trained, *choices, code=2).stderr
+    assert (
+        "exists; choose another --csv or pass --overwrite"
+        in reid("cross", trained, *choices, code=2).stderr
+    )
 
 
 def test_bad_choices_get_a_sentence(trained, tmp_path):

@@ -42,17 +42,17 @@ def trained(tmp_path_factory):
 def test_scores_and_their_protocol_follow_from_a_training(trained):
     plain = found("evaluate", trained)
     assert plain["protocol"].startswith("Market-1501, single query: 48 queries, 222 gallery")
-    assert 0 < plain["metrics"]["mAP"] < plain["metrics"]["rank-10"] < 1
+    assert 0 < plain["metrics"]["map"] < plain["metrics"]["rank_10"] < 1
     again = found("evaluate", trained, "--set", "rerank=library")
     assert "re-ranking (library" in again["protocol"]
-    assert again["metrics"]["mAP"] != plain["metrics"]["mAP"]
+    assert again["metrics"]["map"] != plain["metrics"]["map"]
 
 
 def test_the_classifier_trains_first_where_that_is_wished(trained, tmp_path):
     choices = [*SMALL[:-1], "--steps-per-epoch", 1, "--set", "options.fixed_epochs=1"]
     choices += ["--set", "validate_every=2"]
-    reid("train", "--data", "sample", *choices, "--init", trained, "--epochs", 1, "--out",
-         tmp_path / "first")  # fmt: skip
+    choices += ["--initial-weights", trained, "--epochs", 1]
+    reid("train", "--data", "sample", *choices, "--out", tmp_path / "first")
     import keras
 
     before, after = (
@@ -68,13 +68,13 @@ def test_the_classifier_trains_first_where_that_is_wished(trained, tmp_path):
 
 
 def test_files_are_verified_by_how_they_rank(trained):
-    whole = found("export", trained, "--precision", "float32")["path"]
+    whole = found("export", trained, "--precision", "float32")["file"]
     rows = {row["check"]: row for row in found("verify", whole)["rows"]}
     assert rows["queries with the same first hit"]["value"] == "100.00%"
     integer = found("export", trained, "--precision", "int8")
     assert any("equalized" in note for note in integer["notes"])
     checked = json.loads(CliRunner().invoke(
-        app, ["verify", integer["path"], "--json"], prog_name="gossamer reid"
+        app, ["verify", integer["file"], "--json"], prog_name="gossamer reid"
     ).stdout)  # fmt: skip
     rows = {row["check"]: row for row in checked["rows"]}
     assert rows["operators left in float"]["value"] == 0

@@ -37,9 +37,9 @@ ROWS = (
 
 def test_scores_follow_the_protocol():
     found = score(results(*ROWS), CARD)
-    assert found.summary["rank-1"] == 0.0 and found.summary["rank-5"] == 1.0
-    assert found.summary["mAP"] == pytest.approx((1 / 2 + 2 / 3) / 2)
-    assert found.summary["mINP"] == pytest.approx(2 / 3)
+    assert found.summary["rank_1"] == 0.0 and found.summary["rank_5"] == 1.0
+    assert found.summary["map"] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert found.summary["minp"] == pytest.approx(2 / 3)
     assert found.per_sample == [{"id": "0", "ap": pytest.approx(7 / 12), "first_hit": 2}]
     assert "1 queries, 4 gallery images, euclidean" in found.protocol
 
@@ -54,8 +54,8 @@ def test_the_cards_distance_counts():
     turned = CARD.replace(decode={"metric": "cosine", "rerank": "off"})
     rows = results((1, 0, "query", 1.0), (2, 1, "gallery", 1.1), (1, 1, "gallery", 40.0))
     straight = [(s, e if s.id != "2" else e * 0 + np.array([40.0, 40.0])) for s, e in rows]
-    assert score(straight, CARD).summary["rank-1"] == 0.0
-    assert score(straight, turned).summary["rank-1"] == 1.0
+    assert score(straight, CARD).summary["rank_1"] == 0.0
+    assert score(straight, turned).summary["rank_1"] == 1.0
 
 
 @pytest.mark.parametrize("convention", ["library", "authors"])
@@ -66,13 +66,13 @@ def test_re_ranking_is_said_in_the_protocol(convention):
         results(*rows), CARD.replace(decode={"metric": "euclidean", "rerank": convention})
     )
     assert f"re-ranking ({convention}" in found.protocol
-    assert 0 < found.summary["mAP"] <= 1
+    assert 0 < found.summary["map"] <= 1
 
 
 def test_the_classic_protocol_has_one_gallery_image_a_person():
     found = score(results(*ROWS, protocol="single-shot"), CARD)
     # Of person 1 either image is drawn; the one of person 2 is nearer than both.
-    assert found.summary["rank-1"] == 0.0 and found.summary["rank-5"] == 1.0
+    assert found.summary["rank_1"] == 0.0 and found.summary["rank_5"] == 1.0
     assert found.protocol.startswith("CUHK03 classic")
 
 

@@ -61,7 +61,7 @@ def program():
         ctx.obj = SimpleNamespace(load=lambda: TASK)
 
     for name in ("extract", "index"):
-        made.command(name, cls=Command)(getattr(extract_command, name))
+        made.command(name, cls=Command)(extract_command.extract)
     return made
 
 

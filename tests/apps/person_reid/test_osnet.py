@@ -2,6 +2,7 @@
 
 import golden_files
 import keras
+import network_checks
 import numpy as np
 import pytest
 
@@ -16,11 +17,7 @@ from apps.person_reid.models.osnet import (
     osnet,
 )
 from core.checkpoints import load_torch_state, parameter_shapes
-from core.compress.quantize import quantize_aware
-from core.compress.ranges import calibrate
-from core.engines import LiteRTEngine, output_error, signal_to_noise
-from core.export.convert import to_tflite
-from core.export.inspect import float_operators, foreign_operators
+from core.engines import output_error
 
 # What a block of the golden file is built with.
 BLOCKS = {
@@ -47,17 +44,6 @@ ENDS = {
 }
 
 
-def error(golden, name: str, value) -> float:
-    """Return the largest difference relative to the output's scale; also of (N, C) values."""
-    value = np.asarray(value)
-    _, shape, stride = golden.outputs[name]
-    if value.ndim == 4 and len(shape) == 4:
-        return golden.error(name, value)
-    value = value.reshape(shape)
-    expected = golden.outputs[name][0]
-    return float(np.abs(value.ravel()[::stride] - expected).max() / np.abs(expected).max())
-
-
 def filled(variant: str, input_shape=(64, 32, 3), **options) -> keras.Model:
     """Return a network with the golden parameters, which depend on their names only."""
     model = osnet(variant, input_shape, **options)
@@ -67,9 +53,7 @@ def filled(variant: str, input_shape=(64, 32, 3), **options) -> keras.Model:
 
 
 def smooth(count: int = 4, height: int = 64, width: int = 32) -> np.ndarray:
-    """Return random images without white noise."""
-    coarse = np.random.default_rng(0).standard_normal((count, height // 8, width // 8, 3))
-    return np.repeat(np.repeat(coarse, 8, axis=1), 8, axis=2).astype(np.float32)
+    return network_checks.smooth(count, height, width)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -80,16 +64,13 @@ def test_agrees_with_the_published_network(variant):
     assert report.complete and len(report.matched) == len(golden.shapes)
 
     def end(name: str) -> str:
+        name = name.removeprefix("stage/")
         if name in ("conv2", "conv3"):  # the official OSNet has its transition inside the stage
             return f"{name}.1" if variant.startswith("ain") else f"{name}.2"
         return ENDS.get(name, name)
 
-    names = list(golden.outputs)
-    assert len(names) >= 9
-    outputs = [model.get_layer(end(name.removeprefix("stage/"))).output for name in names]
-    values = keras.Model(model.input, outputs)(golden.inputs())
-    for name, value in zip(names, values, strict=True):
-        assert error(golden, name, value) < 1e-4, name
+    errors = golden.errors(model, golden.inputs(), end)
+    assert len(errors) >= 9 and max(errors.values()) < 1e-4, errors
     assert [output.shape[-1] for output in model.outputs] == [512, 751]
 
 
@@ -104,7 +85,7 @@ def test_has_the_published_parameters(variant):
         (model, golden["params_total"]),
         (deploy(model), table["parameters"]),
     ):
-        assert sum(int(np.prod(w.shape)) for w in graph.trainable_weights) == count
+        assert network_checks.parameters(graph) == count
     assert card(variant).published["parameters"] == table["parameters"]
 
 
@@ -113,34 +94,24 @@ def blocks():
     return golden_files.load("osnet__blocks")
 
 
-def block_input(channels: int) -> np.ndarray:
-    values = np.random.default_rng(0).standard_normal((2, channels, 16, 8))
-    return values.astype(np.float32).transpose(0, 2, 3, 1)
-
-
-def state_of(blocks, name: str) -> dict:
-    """Return the parameters of one block of the golden file."""
-    return {k: v for k, v in blocks.state().items() if k.startswith(f"{name}.")}
-
-
 @pytest.mark.parametrize("name", BLOCKS)
 def test_blocks_agree_with_the_published_ones(blocks, name):
     channels, options = BLOCKS[name]
     filters = 64 if name == "block_quarter" else 256
     image = keras.Input((16, 8, channels))
     model = keras.Model(image, omni_scale_block(image, filters, name, **options))
-    assert load_torch_state(model, state_of(blocks, name)).complete
-    outputs = [output for output in blocks.outputs if output.startswith(f"{name}/")]
+    case = blocks.case(name, (2, channels, 16, 8))
+    assert load_torch_state(model, case.state()).complete
     ends = {f"conv2.{t}": f"conv2.{t}.layers.{t}" for t in range(4)} | ENDS
     if options.get("kind") == "INv1":
         ends["conv3"] = "conv3.conv"
-    paths = [ends.get(leaf := o.split("/")[1], leaf) for o in outputs]
-    layers = [model.get_layer(name if p == "out" else f"{name}.{p}").output for p in paths]
-    probe = keras.Model(image, layers)
-    for output, value in zip(
-        outputs, keras.tree.flatten(probe(block_input(channels))), strict=True
-    ):
-        assert error(blocks, output, value) < 1e-5, output
+
+    def end(output: str) -> str:
+        leaf = output.split("/")[1]
+        return name if leaf == "out" else f"{name}.{ends.get(leaf, leaf)}"
+
+    errors = case.errors(model, case.inputs(), end)
+    assert max(errors.values()) < 1e-5, errors
 
 
 def test_light_layer_and_gate_agree_with_the_published_ones(blocks):
@@ -150,8 +121,9 @@ def test_light_layer_and_gate_agree_with_the_published_ones(blocks):
             model = keras.Model(image, light_conv(image, channels, name))
         else:
             model = keras.Model(image, aggregation_gate([image], name)[0])
-        assert load_torch_state(model, state_of(blocks, name)).complete
-        assert error(blocks, f"{name}/out", model(block_input(channels))) < 1e-5
+        case = blocks.case(name, (2, channels, 16, 8))
+        assert load_torch_state(model, case.state()).complete
+        assert case.error(f"{name}/out", model(case.inputs())) < 1e-5
 
 
 def test_one_gate_serves_all_four_streams():
@@ -184,11 +156,8 @@ def test_layers_start_as_the_official_ones():
 @pytest.mark.parametrize("variant", ["x0_25", "ain_x0_25"])
 def test_open_and_other_sizes_agree_and_survive_saving(variant, tmp_path):
     fixed, images = filled(variant, (32, 48, 3)), smooth(2, 32, 48)
-    reference = [np.asarray(fixed(images))]
-    assert output_error(reference, [np.asarray(filled(variant, (None, None, 3))(images))]) < 1e-5
-    fixed.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
-    np.testing.assert_array_equal(loaded(images), reference[0])
+    network_checks.check_open_size(fixed, osnet(variant, (None, None, 3)), images)
+    network_checks.check_saving(fixed, images, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -232,22 +201,13 @@ def test_float_file_computes_the_network(variant, normalize):
     deployed = deploy(model, normalize=normalize)
     np.testing.assert_allclose(deployed(images), expected, atol=1e-6 * expected.max())
     assert deploy(deployed, normalize=normalize) is deployed is deploy(deployed)
-    content = to_tflite(deployed)
-    assert foreign_operators(content) == []
-    assert output_error([expected], LiteRTEngine(content, card(variant))(images)) < 1e-4
+    network_checks.check_float_file(deployed, card(variant), images)
 
 
 @pytest.mark.slow
 def test_int8_file_is_integer_throughout_and_computes_its_simulation():
-    model, images = deploy(filled("x0_25")), smooth(8)
-    quantized = quantize_aware(model)
-    calibrate(quantized, images)
-    content = to_tflite(quantized, "int8", io="int8")
-    assert foreign_operators(content) == [] and float_operators(content) == []
-    reference = [np.asarray(model(images))]
-    simulated = signal_to_noise(reference, [np.asarray(quantized(images, training=False))])
-    outputs = LiteRTEngine(content, card("x0_25"))(images)
-    assert signal_to_noise(reference, outputs) > simulated - 1.5 > 12.0
+    model = deploy(filled("x0_25"))
+    network_checks.check_int8_file(model, card("x0_25"), smooth(8), least=13.5)
 
 
 def test_card_says_how_embeddings_are_compared():

@@ -1,12 +1,11 @@
 """What checkpoints of OSNet are called, what they tell of themselves, and that they load whole."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import golden_files
 import numpy as np
 import pytest
+import torch_files
 
 from apps.person_reid.models.osnet import NETWORK, VARIANTS, osnet
 from apps.person_reid.models.osnet_names import (
@@ -14,12 +13,9 @@ from apps.person_reid.models.osnet_names import (
     infer_arguments,
     is_imagenet_only,
     renamed,
-    skipped,
 )
 from core.checkpoints import load_torch_state, parameter_shapes, read, torch_state
 from core.errors import UserError
-
-WRITERS = Path(__file__).parents[2] / "core" / "checkpoints" / "conftest.py"
 
 
 def state_of(variant: str, classes: int | None = None) -> dict[str, np.ndarray]:
@@ -30,18 +26,6 @@ def state_of(variant: str, classes: int | None = None) -> dict[str, np.ndarray]:
         if classes is not None:
             shapes[f"classifier.{leaf}"] = (classes, *shape[1:])
     return {name: golden_files.parameter(name, shape) for name, shape in shapes.items()}
-
-
-@pytest.fixture
-def writers(monkeypatch):
-    """The writer of PyTorch's files, without PyTorch."""
-    spec = importlib.util.spec_from_file_location("checkpoint_writers", WRITERS)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
-    for name, torch in module._torch_modules().items():
-        monkeypatch.setitem(sys.modules, name, torch)
-    return module
 
 
 @pytest.mark.parametrize(
@@ -84,11 +68,11 @@ def test_foreign_checkpoints_tell_nothing():
 @pytest.mark.parametrize(
     "variant, classes", [("x0_25", 751), ("ibn_x1_0", 702), ("ain_x0_5", 4101)]
 )
-def test_a_zoo_checkpoint_loads_whole(writers, tmp_path, variant, classes):
+def test_a_zoo_checkpoint_loads_whole(tmp_path, variant, classes):
     state = {f"module.{name}": array for name, array in state_of(variant, classes).items()}
     counter = {"module.conv1.bn.num_batches_tracked": np.int64(7).reshape(())}
     content = {"state_dict": {**state, **counter}, "epoch": 150, "rank1": 0.942}
-    file = writers.write_zip(tmp_path / "osnet.pth.tar", content)
+    file = torch_files.write_zip(tmp_path / "osnet.pth.tar", content)
     published = NETWORK.published(read(file))
     arguments = NETWORK.infer(published)
     assert arguments == {"variant": variant, "classes": classes}
@@ -103,9 +87,9 @@ def test_a_network_without_classifier_skips_it_and_says_so():
     state, model = state_of("x0_25", 751), osnet("x0_25", (32, 16, 3))
     with pytest.raises(UserError, match=r"Unexpected[^:]*:\s+classifier.weight"):
         load_torch_state(model, state, ignored=NETWORK.ignored)
-    report = load_torch_state(model, state, ignored=(*NETWORK.ignored, *skipped(model)))
+    report = load_torch_state(model, state, ignored=(*NETWORK.ignored, *NETWORK.skipped(model)))
     assert report.complete and set(report.ignored) == {"classifier.weight", "classifier.bias"}
-    assert skipped(osnet("x0_25", (32, 16, 3), classes=2)) == ()
+    assert NETWORK.skipped(osnet("x0_25", (32, 16, 3), classes=2)) == ()
 
 
 def test_entries_of_a_flop_counter_are_no_parameters():

@@ -24,8 +24,11 @@ def test_a_search_names_a_placement_that_trains(tmp_path):
     simulate(town, people=5, cameras=2, images=1, seed=1, test_people=2)
     small = ["--data", town, "--variant", "ain_x0_25", "--input-size", "32 16", "--batch", 4]
     said = reid("place", *small, "--epochs", 1, "--out", found).stdout
-    placement = json.loads(found.read_text())["placement"]
+    document = json.loads(found.read_text())
+    placement = document["placement"]
     assert list(placement) == list(BLOCKS) and set(placement.values()) <= set(CANDIDATES)
+    printed = reid("place", *small, "--epochs", 1, "--out", found, "--overwrite", "--json").stdout
+    assert json.loads(printed).keys() == {"out", *document}
     chosen = ",".join(placement.values())
     assert f"options.placement={chosen}" in "".join(said.split("\n"))
     run = tmp_path / "run"
@@ -33,7 +36,7 @@ def test_a_search_names_a_placement_that_trains(tmp_path):
     reid("train", *small, *steps, "--set", f"options.placement={chosen}", "--out", run)
     reid("export", run, "--precision", "float32")
     again = reid("place", *small, "--epochs", 1, "--out", found, code=2).stderr
-    assert "exists; pass --overwrite" in " ".join(again.split())
+    assert "exists; choose another --out or pass --overwrite" in " ".join(again.split())
 
 
 def test_a_placement_that_does_not_exist_is_refused(tmp_path):

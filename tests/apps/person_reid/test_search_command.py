@@ -119,7 +119,7 @@ def test_hits_are_listed_by_distance_and_those_that_do_not_count_are_said(
     }
     assert document["failed"] == []
     (found,) = document["results"]
-    assert (found["query"], found["person"], found["camera"]) == (str(query), 2, 0)
+    assert (found["input"], found["person"], found["camera"]) == (str(query), 2, 0)
     hits = found["hits"]
     assert [hit["name"] for hit in hits] == list(GALLERY)
     np.testing.assert_allclose([hit["distance"] for hit in hits], [1, 4, 16, 64, 256], rtol=1e-2)
@@ -164,13 +164,15 @@ def test_many_queries_are_all_in_the_file(engine, run, index, tmp_path):
 
 
 def test_re_ranking_changes_distances(engine, run, index, query, tmp_path):
-    result = call(run, index, query, "--out", tmp_path / "hits", "--rerank", "--json")
+    result = call(run, index, query, "--out", tmp_path / "hits", "--rerank", "library", "--json")
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
     assert document["rerank"] == "library"
     distances = [hit["distance"] for hit in document["results"][0]["hits"]]
     assert distances == sorted(distances) and max(distances) <= 1
-    both = call(run, index, query, "--out", tmp_path / "x", "--rerank", "--backend", "faiss")
+    both = call(
+        run, index, query, "--out", tmp_path / "x", "--rerank", "authors", "--backend", "faiss"
+    )
     assert both.exit_code == 2 and "leave one of them out" in both.stderr
 
 
@@ -298,7 +300,7 @@ def test_a_file_finds_in_the_index_of_its_run_what_the_run_finds(tmp_path):
     def _bind(ctx: search_command.typer.Context):
         ctx.obj = SimpleNamespace(load=lambda: TASK)
 
-    program.command("index", cls=Command)(extract_command.index)
+    program.command("index", cls=Command)(extract_command.extract)
     program.command("search", cls=Command)(search_command.search)
 
     def call(*arguments):

@@ -8,7 +8,7 @@ from apps.person_reid.simulate_command import simulate
 from apps.person_reid.task import TASK
 from core.command_line.program import Command, new_app
 
-SMALL = ["--people", "2", "--cameras", "2", "--images", "1"]
+SMALL = ["--people", "2", "--cameras", "2", "--per-camera", "1"]
 
 
 def call(*arguments):
@@ -30,7 +30,7 @@ def test_a_data_set_is_drawn_that_training_reads(tmp_path):
 
 def test_the_seed_and_the_numbers_reach_the_drawing(tmp_path):
     result = call("--out", tmp_path / "drawn", *SMALL, "--seed", 7, "--workers", 1, "--json")
-    record = json.loads(result.stdout)
+    record = json.loads(result.stdout)["about"]
     assert (record["people"], record["cameras"], record["images"], record["seed"]) == (2, 2, 1, 7)
 
 

@@ -2,23 +2,15 @@
 
 import golden_files
 import keras
+import network_checks
 import numpy as np
 import pytest
 
 from apps.super_resolution.models.abpn import NETWORK, VARIANTS, abpn, deploy
 from core.checkpoints import load_torch_state
-from core.compress.quantize import quantize_aware
-from core.compress.ranges import calibrate
-from core.engines import LiteRTEngine, output_error, signal_to_noise
-from core.export.convert import to_tflite
-from core.export.inspect import float_operators, foreign_operators
 
 GOLDEN = golden_files.load("mobile-sr__abpn_x3")
-
-
-def golden_input() -> np.ndarray:
-    noise = np.random.default_rng(GOLDEN.meta["seed"]).standard_normal(GOLDEN.meta["input_shape"])
-    return (127.0 + 60.0 * noise.astype(np.float32)).astype(np.float32).transpose(0, 2, 3, 1)
+STAGES = {"output": "pixel_shuffle"}
 
 
 def published(input_shape=(None, None, 3)) -> keras.Model:
@@ -28,23 +20,19 @@ def published(input_shape=(None, None, 3)) -> keras.Model:
 
 
 def smooth(height: int, width: int, count: int = 4) -> np.ndarray:
-    """Return random images without white noise, in [0, 255]."""
-    coarse = np.random.default_rng(0).random((count, height // 4, width // 4, 3))
-    return (255 * np.repeat(np.repeat(coarse, 4, axis=1), 4, axis=2)).astype(np.float32)
+    return 255 * network_checks.smooth(count, height, width, block=4, uniform=True)
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_agrees_with_the_published_network(prefix):
-    inputs = golden_input()
+    inputs = GOLDEN.inputs(127.0, 60.0)
     state = NETWORK.published({f"{prefix}{k}": v for k, v in GOLDEN.state().items()})
     assert NETWORK.infer(state) == {"variant": "x3"}
     model = abpn("x3", inputs.shape[1:], clip=True)
     report = load_torch_state(model, NETWORK.convert_state(state))
     assert report.complete and len(report.matched) == len(GOLDEN.shapes)
-    stages = {"up1": "up1", "up2": "up2", "output": "pixel_shuffle"}
-    probe = keras.Model(model.input, [model.get_layer(stages[n]).output for n in GOLDEN.outputs])
-    for name, value in zip(GOLDEN.outputs, probe(inputs), strict=True):
-        assert GOLDEN.error(name, value) < 1e-4, name
+    errors = GOLDEN.errors(model, inputs, lambda name: STAGES.get(name, name))
+    assert max(errors.values()) < 1e-4, errors
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -77,11 +65,8 @@ def test_deploy_only_limits_the_output():
 
 def test_open_and_fixed_sizes_agree_and_survive_saving(tmp_path):
     model, image = published((16, 24, 3)), smooth(16, 24, 1)
-    reference = np.asarray(model(image))
-    assert output_error([reference], [np.asarray(published()(image))]) < 1e-5
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
-    np.testing.assert_array_equal(loaded(image), reference)
+    network_checks.check_open_size(model, abpn("x3"), image)
+    network_checks.check_saving(model, image, tmp_path)
 
 
 def test_layers_start_as_published():
@@ -96,18 +81,8 @@ def test_layers_start_as_published():
 
 def test_files_compute_the_network_with_builtin_operators():
     model, image = deploy(published((16, 24, 3))), smooth(16, 24)
-    reference, card = [np.asarray(model(image))], NETWORK.card("x3")
-    content = to_tflite(model, "float32")
-    assert foreign_operators(content) == []
-    assert output_error(reference, LiteRTEngine(content, card)(image)) < 1e-4
-
-    quantized = quantize_aware(model)
-    calibrate(quantized, image)
-    content = to_tflite(quantized, "int8", io="uint8")
-    assert foreign_operators(content) == [] and float_operators(content) == []
-    simulated = signal_to_noise(reference, [np.asarray(quantized(image, training=False))])
-    outputs = LiteRTEngine(content, card)(image)
-    assert signal_to_noise(reference, outputs) > simulated - 1.5 > 10.0
+    network_checks.check_float_file(model, NETWORK.card("x3"), image)
+    network_checks.check_int8_file(model, NETWORK.card("x3"), image, io="uint8")
 
 
 @pytest.mark.parametrize("arguments", [("x8",), ("x3", (8, 8, 1))])

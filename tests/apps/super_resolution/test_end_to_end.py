@@ -46,7 +46,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def integer(trained):
-    return found("export", trained, "--precision", "int8", "--io", "uint8")["path"]
+    return found("export", trained, "--precision", "int8", "--io", "uint8")["file"]
 
 
 def pixels(path) -> np.ndarray:
@@ -57,7 +57,7 @@ def test_scores_stand_beside_those_of_bicubic(trained):
     scores = found("evaluate", trained)
     metrics = scores["metrics"]
     assert scores["samples"] == 3 and scores["protocol"].startswith("y: luma")
-    assert 28 < metrics["bicubic psnr"] < 34 and 0.8 < metrics["bicubic ssim"] < 1
+    assert 28 < metrics["bicubic_psnr"] < 34 and 0.8 < metrics["bicubic_ssim"] < 1
     rounded = found("evaluate", trained, "--set", "protocol=y8")
     assert rounded["protocol"].startswith("y8: luma")
     assert abs(rounded["metrics"]["psnr"] - metrics["psnr"]) < 0.1
@@ -87,7 +87,7 @@ def test_a_file_of_open_size_takes_whole_pictures(trained, precision, tmp_path):
     file = tmp_path / "open.tflite"
     superres("export", trained, "--precision", precision, "--open-size", "--out", file)
     found("verify", file, "--data", "sample", "--run", trained)
-    timed = found("benchmark", file, "--runs", 2)["timings"]
+    timed = found("benchmark", file, "--calls", 2)["results"]
     assert timed[0]["median_ms"] > 0
     superres("upscale", file, PHOTO, "--out", tmp_path / "file")
     superres("upscale", trained, PHOTO, "--out", tmp_path / "run")
@@ -99,7 +99,7 @@ def test_a_file_of_open_size_takes_whole_pictures(trained, precision, tmp_path):
 
 
 def test_sixteen_bit_activations_lose_almost_nothing(trained):
-    made = found("export", trained, "--precision", "int16x8")["path"]
+    made = found("export", trained, "--precision", "int16x8")["file"]
     keras_psnr, file_psnr = (
         found("evaluate", source, "--split", "val")["metrics"]["psnr"] for source in (trained, made)
     )
@@ -109,13 +109,13 @@ def test_sixteen_bit_activations_lose_almost_nothing(trained):
 def test_training_with_the_quantizers_gives_the_file_bit_for_bit(trained, tmp_path):
     aware = tmp_path / "aware"
     superres("compress", trained, "--method", "quantize", "--epochs", 1, "--out", aware)
-    made = found("export", aware, "--precision", "int8")["path"]
+    made = found("export", aware, "--precision", "int8")["file"]
     rows = {row["check"]: row for row in found("verify", made)["rows"]}
     assert rows["outputs within a step, XNNPACK"]["value"] == "100.00%"
 
 
 def test_prepared_sub_images_are_trained_on(tmp_path):
-    made = found("prepare", "sample", "--out", tmp_path / "cut", "--size", 120, "--step", 120)
+    made = found("prepare", "sample", "--out", tmp_path / "cut", "--side", 120, "--step", 120)
     assert made["splits"]["train"] > 8 and made["splits"]["test"] == 3
     small = ["--set", "options.patch=16", "--set", "options.patches=1"]
     choices = ["--network", "xlsr", "--variant", "x2", "--quick", *small]
@@ -143,7 +143,7 @@ def test_an_official_checkpoint_is_a_verified_file_in_three_commands(tmp_path):
         "import", "--network", "imdn", "--checkpoint", tmp_path / "rtc.npz", "--out", run
     )
     assert "imdn rtc" in said.stdout and "0 missing, 0 unexpected, 0 mismatched" in said.stdout
-    made = found("export", run, "--precision", "float32", "--input-size", 32)["path"]
+    made = found("export", run, "--precision", "float32", "--input-size", 32)["file"]
     assert found("verify", made, "--data", "sample")["rows"]
 
 

@@ -2,16 +2,12 @@
 
 import golden_files
 import keras
+import network_checks
 import numpy as np
 import pytest
 
 from apps.super_resolution.models.imdn import NETWORK, VARIANTS, SquareRoot, deploy, imdn
 from core.checkpoints import load_torch_state
-from core.compress.quantize import quantize_aware
-from core.compress.ranges import calibrate
-from core.engines import LiteRTEngine, output_error, signal_to_noise
-from core.export.convert import to_tflite
-from core.export.inspect import float_operators, foreign_operators
 
 FILES = ["x2", "x3", "x4", "x4_native48", "as", "rtc", "rte", "plus"]
 # What the published modules' outputs are called where it is not the module's path.
@@ -23,11 +19,6 @@ STAGES = {
 }
 
 
-def golden_input(golden) -> np.ndarray:
-    noise = np.random.default_rng(golden.meta["seed"]).standard_normal(golden.meta["input_shape"])
-    return (0.5 + 0.25 * noise.astype(np.float32)).astype(np.float32).transpose(0, 2, 3, 1)
-
-
 def published(variant: str, input_shape=(None, None, 3)) -> keras.Model:
     """Return a network with the parameters of its golden file."""
     model = imdn(variant, input_shape)
@@ -36,23 +27,18 @@ def published(variant: str, input_shape=(None, None, 3)) -> keras.Model:
 
 
 def smooth(height: int, width: int, count: int = 4) -> np.ndarray:
-    """Return random images without white noise, in [0, 1]."""
-    coarse = np.random.default_rng(0).random((count, height // 4, width // 4, 3))
-    return np.repeat(np.repeat(coarse, 4, axis=1), 4, axis=2).astype(np.float32)
+    return network_checks.smooth(count, height, width, block=4, uniform=True)
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_agrees_with_the_published_network(file):
     golden = golden_files.load(f"imdn__{file}")
-    inputs, variant = golden_input(golden), file.removesuffix("_native48")
+    inputs, variant = golden.inputs(0.5, 0.25), file.removesuffix("_native48")
     model = imdn(variant, inputs.shape[1:])
     report = load_torch_state(model, NETWORK.convert_state(golden.state()))
     assert report.complete and len(report.matched) == len(golden.shapes)
-    probe = keras.Model(
-        model.input, [model.get_layer(STAGES.get(name, name)).output for name in golden.outputs]
-    )
-    for name, value in zip(golden.outputs, probe(inputs), strict=True):
-        assert golden.error(name, value) < 1e-4, name
+    errors = golden.errors(model, inputs, lambda name: STAGES.get(name, name))
+    assert max(errors.values()) < 1e-4, errors
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -73,7 +59,7 @@ def test_checkpoint_tells_its_variant_and_leaves_nothing_over(variant, prefix):
     assert NETWORK.infer(state) == {"variant": variant}
     model = NETWORK.build(variant, (None, None, 3))
     assert load_torch_state(model, NETWORK.convert_state(state)).complete
-    assert golden.error("output", model(golden_input(golden))) < 1e-4
+    assert golden.error("output", model(golden.inputs(0.5, 0.25))) < 1e-4
 
 
 def test_a_foreign_checkpoint_tells_nothing():
@@ -97,11 +83,8 @@ def test_deploy_only_limits_the_output(variant):
 @pytest.mark.parametrize("variant", ["x2", "as"])
 def test_open_and_fixed_sizes_agree_and_survive_saving(variant, tmp_path):
     fixed, image = published(variant, (16, 24, 3)), smooth(16, 24, 1)
-    reference = np.asarray(fixed(image))
-    assert output_error([reference], [np.asarray(published(variant)(image))]) < 1e-5
-    fixed.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
-    np.testing.assert_array_equal(loaded(image), reference)
+    network_checks.check_open_size(fixed, imdn(variant), image)
+    network_checks.check_saving(fixed, image, tmp_path)
 
 
 def test_layers_start_as_pytorch_starts_them():
@@ -131,23 +114,14 @@ def test_a_constant_channel_has_a_finite_gradient():
 @pytest.mark.parametrize("variant", ["x2", "as", "rte", "plus"])
 def test_float_file_computes_the_network(variant):
     model, image = published(variant, (16, 24, 3)), smooth(16, 24, 2)
-    content = to_tflite(model, "float32")
-    assert foreign_operators(content) == []
-    outputs = LiteRTEngine(content, NETWORK.card(variant))(image)
-    assert output_error([np.asarray(model(image))], outputs) < 1e-4
+    network_checks.check_float_file(model, NETWORK.card(variant), image)
 
 
 def test_int8_file_is_integer_throughout_and_computes_its_simulation():
     """The attention's deviation included: the test of all networks takes one without it."""
     model, image = deploy(published("x2", (16, 24, 3))), smooth(16, 24)
-    quantized = quantize_aware(model)
-    calibrate(quantized, image)
-    content = to_tflite(quantized, "int8", io="int8")
-    assert foreign_operators(content) == [] and float_operators(content) == []
-    outputs = LiteRTEngine(content, NETWORK.card("x2"))(image)
-    reference = [np.asarray(model(image))]
-    simulated = signal_to_noise(reference, [np.asarray(quantized(image, training=False))])
-    assert signal_to_noise(reference, outputs) > simulated - 1.5 > 10.0
+    # TFLite's square root rounds in ways of its own.
+    network_checks.check_int8_file(model, NETWORK.card("x2"), image, exact=0.9)
 
 
 @pytest.mark.parametrize(

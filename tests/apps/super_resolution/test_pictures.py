@@ -140,7 +140,7 @@ def test_webp_keeps_transparency(tmp_path):
     "name, size, said",
     [
         ("a.gif", (4, 4), "written as png, tif, jpg, webp"),
-        ("a.webp", (4, 16384), "WEBP ends at 16383 a side; pass --format png"),
+        ("a.webp", (4, 16384), "WEBP ends at 16383 a side; pass --picture-format png"),
         ("a.jpg", (65536, 4), "JPG ends at 65535"),
         ("a.jpg", (24000, 32000), "too many to be held in memory"),
     ],

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from apps.super_resolution.data import READERS, check, pair, prepared
+from apps.super_resolution.data import READERS, check, pair, prepared, preparing
 from core.data.images import write_image
 from core.data.readers import read_with
 from core.errors import UserError
@@ -28,7 +28,7 @@ def source(tmp_path):
 
 @pytest.fixture
 def made(source, tmp_path):
-    prepared.prepare(source, 2, tmp_path / "out", size=32, step=16)
+    preparing.prepare(source, 2, tmp_path / "out", size=32, step=16)
     return tmp_path / "out"
 
 
@@ -37,7 +37,7 @@ def made(source, tmp_path):
     [(480, [0]), (300, [0]), (481, [0, 1]), (720, [0, 240]), (1356, [0, 240, 480, 720, 876])],
 )
 def test_sub_images_cover_an_axis_and_the_last_ends_at_the_border(length, expected):
-    assert prepared.starts(length, 480, 240) == expected
+    assert preparing.starts(length, 480, 240) == expected
 
 
 def test_sub_images_are_parts_of_the_pair_at_one_place(source, made):
@@ -68,7 +68,7 @@ def test_only_training_pictures_are_cut_and_small_ones_stay_whole(made):
 
 
 def test_pictures_can_be_stored_whole(source, tmp_path):
-    index = prepared.prepare(source, 2, tmp_path / "out", size=None)
+    index = preparing.prepare(source, 2, tmp_path / "out", size=None)
     assert [sample.id for sample in index.samples] == [sample.id for sample in source.samples]
 
 
@@ -93,7 +93,7 @@ def test_another_scale_is_refused(made):
 @pytest.mark.parametrize("size, step", [(33, 16), (32, 15), (32, 0)])
 def test_sizes_that_do_not_fit_the_scale_are_refused(source, tmp_path, size, step):
     with pytest.raises(UserError, match="do not fit scale 2; choose multiples"):
-        prepared.prepare(source, 2, tmp_path / "out", size=size, step=step)
+        preparing.prepare(source, 2, tmp_path / "out", size=size, step=step)
 
 
 def test_files_that_were_cut_off_or_lost_are_named(made):
@@ -115,21 +115,21 @@ def test_a_damaged_record_is_named(made, content):
 
 def test_a_folder_in_use_is_refused_and_overwriting_unmakes_the_record_first(source, made):
     with pytest.raises(UserError, match="already holds files"):
-        prepared.prepare(source, 2, made)
+        preparing.prepare(source, 2, made)
     source.samples[-1].targets[0].write_bytes(b"")
     with pytest.raises(UserError, match="is empty"):
-        prepared.prepare(source, 2, made, overwrite=True)
+        preparing.prepare(source, 2, made, overwrite=True)
     assert not (made / prepared.RECORD).exists()
 
 
 def test_a_full_disk_is_told_before_anything_is_written(source, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
     with pytest.raises(UserError, match=r"need 0\.0 GB but 0\.0 GB are free; choose another"):
-        prepared.prepare(source, 2, tmp_path / "out")
+        preparing.prepare(source, 2, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_progress_counts_pictures(source, tmp_path):
     seen = []
-    prepared.prepare(source, 2, tmp_path / "out", progress=lambda *state: seen.append(state))
+    preparing.prepare(source, 2, tmp_path / "out", progress=lambda *state: seen.append(state))
     assert seen == [(n, 4) for n in range(1, 5)]

@@ -297,7 +297,7 @@ def test_a_picture_in_two_splits_is_named(tmp_path):
     assert check(index, 2) == []
     Image.fromarray(photo(1)).save(tmp_path / "test" / "e.bmp")  # b in another format
     assert check(read_with(READERS, tmp_path), 2) == [
-        "Picture 'train/b' (train) is pixel for pixel 'test/e' (test); keep it in one split."
+        "Sample 'train/b' (train) has the same content as 'test/e' (test); keep it in one split."
     ]
 
 

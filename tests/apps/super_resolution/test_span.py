@@ -4,6 +4,7 @@ import json
 
 import golden_files
 import keras
+import network_checks
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -25,7 +26,7 @@ from core.compress.distill import Affinity, Distiller
 from core.compress.low_rank_adaptation import adapt
 from core.compress.quantize import quantize_aware
 from core.compress.ranges import calibrate
-from core.engines import LiteRTEngine, output_error
+from core.engines import output_error
 from core.export.convert import to_tflite
 from core.export.inspect import float_operators, foreign_operators
 from core.layers.conv3xc import Conv3XC
@@ -51,9 +52,7 @@ def read(file):
         for name, value in golden.state().items()
     }
     mean, factor = (0.5, 0.25) if file.startswith("span__f") else (0.43, 0.004)
-    noise = np.random.default_rng(0).standard_normal(tuple(golden.meta["input_shape"]))
-    image = (mean + factor * noise.astype(np.float32)).astype(np.float32)
-    return golden, state, image.transpose(0, 2, 3, 1)
+    return golden, state, golden.inputs(mean, factor)
 
 
 def random_state(variant, **options):
@@ -267,16 +266,11 @@ def trained_like():
 
 def smooth_pictures(count):
     """Return images that lie within the small range the golden weights are sound in."""
-    coarse = np.random.default_rng(3).standard_normal((count, 4, 6, 3)).astype(np.float32)
-    return 0.43 + 0.004 * coarse.repeat(8, axis=1).repeat(8, axis=2)
+    return np.float32(0.43) + np.float32(0.004) * network_checks.smooth(count, 32, 48, seed=3)
 
 
 def test_float_file_agrees_with_keras(trained_like):
-    content = to_tflite(trained_like, "float32")
-    assert foreign_operators(content) == []
-    images = smooth_pictures(2)
-    engine = LiteRTEngine(content, NETWORK.card("tiny_x4"))
-    assert output_error([np.asarray(trained_like(images))], engine(images)) < 1e-4
+    network_checks.check_float_file(trained_like, NETWORK.card("tiny_x4"), smooth_pictures(2))
 
 
 @pytest.mark.parametrize("variant", ["tiny_x4", "f_x4"])

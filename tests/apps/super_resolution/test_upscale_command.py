@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from apps.super_resolution import upscale_command
 from apps.super_resolution.pictures import read_picture
+from apps.super_resolution.task import TASK
 from core.model_card import ModelCard
 
 
@@ -39,7 +40,7 @@ def upscale(engine, tmp_path):
     from core.command_line.program import Command, new_app
 
     program = new_app("a program")
-    task = SimpleNamespace(name="superres", files=files)
+    task = SimpleNamespace(name="superres", files=TASK.files)
 
     @program.callback()
     def _bind(ctx: upscale_command.typer.Context):
@@ -54,12 +55,6 @@ def upscale(engine, tmp_path):
         return CliRunner().invoke(program, words, prog_name="toy")
 
     return call
-
-
-def files(inputs):
-    from core.task import Task
-
-    return Task.files(None, inputs)
 
 
 def save(path, *, size=(20, 30), channels=3, seed=0):
@@ -89,7 +84,7 @@ def test_folders_are_walked_and_results_keep_their_places(upscale, tmp_path):
 
 def test_json_says_files_sizes_and_what_was_lost(upscale, tmp_path):
     save(tmp_path / "a.png", channels=4)
-    arguments = ["--out", tmp_path / "out", "--format", "jpg", "--compare", "--json"]
+    arguments = ["--out", tmp_path / "out", "--picture-format", "jpg", "--compare", "--json"]
     result = upscale(tmp_path / "a.png", *arguments)
     assert result.exit_code == 0, result.stderr
     (entry,) = json.loads(result.stdout)["results"]
@@ -164,8 +159,8 @@ def test_nothing_is_overwritten_without_being_asked(upscale, tmp_path):
 @pytest.mark.parametrize(
     "choices, said",
     [
-        (["--format", "gif"], "--format is 'gif'"),
-        (["--video", "mov"], "--video is 'mov'"),
+        (["--picture-format", "gif"], "--picture-format is 'gif'"),
+        (["--video-format", "mov"], "--video-format is 'mov'"),
         (["--scheme", "average", "--tile", 16, "--overlap", 16], "leave nothing between"),
         (["--scheme", "padd"], "Did you mean 'padded'"),
     ],

@@ -2,16 +2,13 @@
 
 import golden_files
 import keras
+import network_checks
 import numpy as np
 import pytest
 
 from apps.super_resolution.models.xlsr import NETWORK, VARIANTS, convert_state, deploy, xlsr
 from core.checkpoints import load_torch_state
-from core.compress.quantize import quantize_aware
-from core.compress.ranges import calibrate
-from core.engines import LiteRTEngine, output_error, signal_to_noise
-from core.export.convert import to_tflite
-from core.export.inspect import float_operators, foreign_operators, operators
+from core.export.inspect import operators
 from core.layers.convolution import GroupedConv2D
 
 GOLDEN = golden_files.load("mobile-sr__xlsr_x3")
@@ -20,9 +17,7 @@ STAGES = {"conv0_0": "conv0.relu", "Gblocks": "Gblocks.2.conv1", "conv3": "conv3
 
 def golden_input() -> np.ndarray:
     """Return the input as red, green, blue; the published network takes blue, green, red."""
-    noise = np.random.default_rng(GOLDEN.meta["seed"]).standard_normal(GOLDEN.meta["input_shape"])
-    image = (0.5 + 0.25 * noise.astype(np.float32)).astype(np.float32).transpose(0, 2, 3, 1)
-    return image[..., ::-1]
+    return GOLDEN.inputs(0.5, 0.25)[..., ::-1]
 
 
 def older(state: dict) -> dict:
@@ -43,9 +38,7 @@ def published(input_shape=(None, None, 3)) -> keras.Model:
 
 
 def smooth(height: int, width: int, count: int = 4) -> np.ndarray:
-    """Return random images without white noise, in [0, 1]."""
-    coarse = np.random.default_rng(0).random((count, height // 4, width // 4, 3))
-    return np.repeat(np.repeat(coarse, 4, axis=1), 4, axis=2).astype(np.float32)
+    return network_checks.smooth(count, height, width, block=4, uniform=True)
 
 
 @pytest.mark.parametrize("naming", [dict, older], ids=["present names", "older names"])
@@ -100,12 +93,9 @@ def test_deploy_limits_the_output_and_keeps_each_group_block_in_one_operator():
 
 def test_open_and_fixed_sizes_agree_and_survive_saving(tmp_path):
     model, image = published((16, 24, 3)), smooth(16, 24, 1)
-    reference = np.asarray(model(image))
-    assert output_error([reference], [np.asarray(published()(image))]) < 1e-5
+    network_checks.check_open_size(model, xlsr("x3"), image)
     for network in (model, deploy(model)):
-        network.save(tmp_path / "model.keras")
-        loaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
-        np.testing.assert_array_equal(loaded(image), network(image))
+        network_checks.check_saving(network, image, tmp_path)
 
 
 def test_layers_start_as_published():
@@ -123,20 +113,10 @@ def test_layers_start_as_published():
 
 def test_files_compute_the_network_with_builtin_operators():
     model, image = deploy(published((16, 24, 3))), smooth(16, 24)
-    reference, card = [np.asarray(model(image))], NETWORK.card("x3")
-    content = to_tflite(model, "float32")
-    assert foreign_operators(content) == []
-    assert output_error(reference, LiteRTEngine(content, card)(image)) < 1e-4
-
-    quantized = quantize_aware(model)
-    calibrate(quantized, image)
-    content = to_tflite(quantized, "int8", io="int8")
-    assert foreign_operators(content) == [] and float_operators(content) == []
+    network_checks.check_float_file(model, NETWORK.card("x3"), image)
+    content = network_checks.check_int8_file(model, NETWORK.card("x3"), image)
     kinds = [operator.name for operator in operators(content)]
     assert kinds.count("CONV_2D") == 11 and "DEPTHWISE_CONV_2D" not in kinds
-    simulated = signal_to_noise(reference, [np.asarray(quantized(image, training=False))])
-    outputs = LiteRTEngine(content, card)(image)
-    assert signal_to_noise(reference, outputs) > simulated - 1.5 > 10.0
 
 
 @pytest.mark.parametrize("arguments", [("x8",), ("x3", (8, 8, 1))])

@@ -77,7 +77,7 @@ class SmallTask(Task):
     """The binding."""
 
     name = "toy"
-    networks = ("small",)
+    networks = {"small": Network(build, {"base": {}, "wide": {}}, card)}
     readers = {"halves": Reader("halves", "halves", Path.is_dir, read, "CC0")}
     headline = "accuracy"
     defaults = {"epochs": 2, "batch": 3, "learning_rate": 0.05, "clip_value": 0.5}
@@ -90,14 +90,8 @@ class SmallTask(Task):
     demo = {"epochs": 1}
     problems: tuple[str, ...] = ()
 
-    def network(self, name):
-        return Network(build, {"base": {}, "wide": {}}, card)
-
     def infer_arguments(self, network, state):
         return {"classes": state["head.weight"].shape[0]} if "head.weight" in state else {}
-
-    def build_arguments(self, card):
-        return {"classes": len(card.labels)}
 
     def check_data(self, index, card):
         return list(self.problems)
@@ -105,9 +99,6 @@ class SmallTask(Task):
     def load(self, sample, card):
         mask = read_image(sample.targets[0], 1) if sample.targets else None
         return Example(read_image(sample.inputs[0]), mask)
-
-    def augment(self, example, rng, config):
-        return example
 
     def encode(self, example, card):
         target = None if example.target is None else (example.target > 127).astype(np.float32)

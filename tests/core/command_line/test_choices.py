@@ -49,7 +49,7 @@ def test_the_config_of_a_run_can_be_repeated(tmp_path):
 @pytest.mark.parametrize(
     "content, said",
     [
-        ("epoch: 3", "unknown key 'epoch'. Did you mean 'epochs'?"),
+        ("epoch: 3", "no such key: 'epoch'. Did you mean 'epochs'?"),
         ("app: reid", "is a config of another app, not of 'toy'"),
         ("options: [1]", "options must hold 'key: value' lines"),
     ],
@@ -64,8 +64,8 @@ def test_wrong_config_files(tmp_path, content, said):
 @pytest.mark.parametrize(
     "settings, said",
     [
-        ({"epoch": 3}, "--set: unknown key 'epoch'. Did you mean 'epochs'?"),
-        ({"loss": "plain"}, "--set: unknown key 'loss'. Did you mean 'options.loss'?"),
+        ({"epoch": 3}, "--set: no such key: 'epoch'. Did you mean 'epochs'?"),
+        ({"loss": "plain"}, "--set: no such key: 'loss'. Did you mean 'options.loss'?"),
         ({"options.los": 1}, "No such option: 'los'. Did you mean 'loss'?"),
         ({"options.loss": "plan"}, "Option 'loss' is 'plan'. Did you mean 'plain'?"),
         ({"epochs": 3}, "epochs is chosen by its own option and by --set; pass one of them."),
@@ -102,7 +102,8 @@ def test_settings_are_read_as_yaml():
 def test_sizes_names_and_threads():
     for written in ("256,192", "256x192", "256 192", "256, 192"):
         assert parse_size(written) == (256, 192)
-    assert parse_size("64") == (64, 64)
+    assert parse_size("64") == (64,)  # all sides, however many the network's input has
+    assert parse_size("64x32x16") == (64, 32, 16)
     assert parse_size(None) is None
     assert parse_names("a, b") == ("a", "b")
     assert parse_threads(None) == (1, None)

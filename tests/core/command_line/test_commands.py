@@ -62,7 +62,7 @@ def test_resume_needs_the_folder_only_and_may_raise_the_epochs(toy, run_copy):
     result = toy("train", "--resume", "--out", run_copy, "--epochs", 3, "--json")
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
-    assert (found["run"], found["epochs"], found["metric"]) == (str(run_copy), 3, "accuracy")
+    assert (found["run"], found["epochs"], found["headline"]) == (str(run_copy), 3, "accuracy")
     assert 0 <= found["value"] <= 1 and 1 <= found["best_epoch"] <= 3
     changed = toy("train", "--resume", "--out", run_copy, "--batch", 2)
     assert changed.exit_code == 2
@@ -197,7 +197,7 @@ def test_evaluate_changes_the_decoding(toy, run_copy, toy_data):
     assert "Protocol: rule strict" in strict.stdout
     assert list(RunFolder(run_copy).metrics()) == ["keras/halves/val/rule=strict"]
     for wrong, said in (
-        ("rul=strict", "--set: no such choice: 'rul'. Did you mean 'rule'?"),
+        ("rul=strict", "--set: no such key: 'rul'. Did you mean 'rule'?"),
         ("rule=strickt", "--set: rule is 'strickt'. Did you mean 'strict'?"),
     ):
         result = toy(*arguments, "--set", wrong)
@@ -307,7 +307,8 @@ def test_verify_fails_with_exit_code_1(toy, run_copy, toy_data, stand_in):
     path = run_copy / "export" / "run_int8.tflite"
     path.parent.mkdir()
     path.write_bytes(tiny_tflite())
-    found = Verification(path.name, "int8", protocol="rule plain", notes=["3 samples"])
+    about = {"subject": {"sha256": "0" * 64}, "protocol": "rule plain", "notes": ["3 samples"]}
+    found = Verification(path.name, "int8", **about)
     found.add("operators XNNPACK took", "9 of 9")
     found.add("accuracy, XNNPACK", "0.5", "loses ≤ 0.01", False)
     calls = stand_in("core.export.verify.verify", found)
@@ -330,16 +331,17 @@ def test_benchmark_goes_on_after_a_bad_file(toy, tmp_path):
     (tmp_path / "good.tflite").write_bytes(tiny_tflite())
     (tmp_path / "bad.tflite").write_bytes(b"nothing")
     arguments = ["benchmark", tmp_path / "bad.tflite", tmp_path / "good.tflite", "--threads", 1]
-    result = toy(*arguments, "--runs", 2, "--json", "--csv", tmp_path / "times.csv")
+    result = toy(*arguments, "--calls", 2, "--json", "--csv", tmp_path / "times.csv")
     assert result.exit_code == 1
     found = json.loads(result.stdout)
-    assert [(t["name"], t["threads"]) for t in found["timings"]] == [("good.tflite", 1)]
-    assert len(found["failures"]) == 1 and "bad.tflite" in result.stderr
+    assert [(t["name"], t["threads"]) for t in found["results"]] == [("good.tflite", 1)]
+    assert [one["input"] for one in found["failed"]] == [str(tmp_path / "bad.tflite")]
+    assert "bad.tflite" in result.stderr
     assert (tmp_path / "times.csv").read_text().startswith("name,threads,median_ms,")
 
 
 def test_benchmark_of_a_run_times_the_keras_network(toy, toy_run):
-    result = toy("benchmark", toy_run, "--runs", 2)
+    result = toy("benchmark", toy_run, "--calls", 2)
     assert result.exit_code == 0, result.stderr
     assert "run (Keras)" in result.stdout
 
@@ -347,7 +349,8 @@ def test_benchmark_of_a_run_times_the_keras_network(toy, toy_run):
 def test_report_prints_the_page(toy, toy_run, toy_data, stand_in):
     calls = stand_in("core.export.report.write_report", toy_run / "report.html")
     result = toy("report", toy_run, "--json")
-    assert json.loads(result.stdout) == {"report": str(toy_run / "report.html")}
+    page = {"run": str(toy_run), "report": str(toy_run / "report.html")}
+    assert json.loads(result.stdout) == page
     assert calls[0][1]["data"] == str(toy_data)
 
 
@@ -355,7 +358,7 @@ def test_report_prints_the_page(toy, toy_run, toy_data, stand_in):
 
 
 def test_models_counts_the_parameters(toy):
-    found = json.loads(toy("models", "--json").stdout)
+    found = json.loads(toy("models", "--json").stdout)["networks"]
     assert [(m["network"], m["variant"]) for m in found] == [("small", "base"), ("small", "wide")]
     assert {m["parameters"] for m in found} == {28}
     assert found[0]["published_parameters"] == 28
@@ -406,8 +409,9 @@ def test_the_demo_walks_the_whole_way(toy, toy_data, tmp_path, monkeypatch):
     result = toy("demo", "--out", tmp_path / "demo", "--json")
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
-    assert [row["network"] for row in found["rows"]] == ["Keras", "TFLite float32", "TFLite int8"]
-    assert all(row["milliseconds"] > 0 and row["bytes"] > 0 for row in found["rows"])
-    assert found["verified"] is True
+    names = [row["name"] for row in found["results"]]
+    assert names == ["Keras", "TFLite float32", "TFLite int8"]
+    assert all(row["median_ms"] > 0 and row["file_bytes"] > 0 for row in found["results"])
+    assert found["passed"] is True
     assert (tmp_path / "demo" / "report.html").is_file()
     assert json.loads((tmp_path / "demo" / "demo.json").read_text())["epochs"] == 1

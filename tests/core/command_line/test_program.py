@@ -12,8 +12,9 @@ import typer
 from typer.testing import CliRunner
 
 from core.command_line.program import Command, join_numbers, new_app, when_stopped
-from core.command_line.tables import csv_text, plain, show_json, show_table, size, text
+from core.command_line.tables import csv_text, show_json, show_table, size, text
 from core.errors import CheckFailed, UserError
+from core.files import plain
 
 
 def program(raised: BaseException):

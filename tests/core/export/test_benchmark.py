@@ -18,11 +18,11 @@ def files(tmp_path, float_bytes, int8_bytes):
 @pytest.mark.parametrize("name", ["float", "int8"])
 def test_a_file_is_measured_at_one_and_two_threads(files, name):
     path = files / f"{name}.tflite"
-    results = benchmark(path, threads=(1, 2), runs=5, warmup=1, min_seconds=0.0)
+    results = benchmark(path, threads=(1, 2), calls=5, warmup=1, min_seconds=0.0)
     assert [result.threads for result in results] == [1, 2]
     for result in results:
         assert 0 < result.p10_ms <= result.median_ms <= result.p90_ms
-        assert result.runs == 5
+        assert result.calls == 5
         assert result.name == f"{name}.tflite"
         assert result.file_bytes == path.stat().st_size
         assert result.xnnpack == (7, 7)
@@ -32,7 +32,7 @@ def test_a_file_is_measured_at_one_and_two_threads(files, name):
 
 def test_equal_numbers_of_threads_are_measured_once(files):
     results = benchmark(
-        files / "int8.tflite", threads=(1, 1), runs=1, warmup=0, min_seconds=0, memory=False
+        files / "int8.tflite", threads=(1, 1), calls=1, warmup=0, min_seconds=0, memory=False
     )
     assert [(result.threads, result.memory_bytes) for result in results] == [(1, None)]
 
@@ -54,6 +54,14 @@ def test_memory_follows_the_size_of_the_activations(tmp_path, converted):
     assert sizes[16] - sizes[1] > 55e6
 
 
+@pytest.mark.parametrize("sides", [(None,), (None, None), (8, None, None)])
+def test_a_file_of_open_size_without_a_card_is_measured_at_some_size(tmp_path, converted, sides):
+    path = tmp_path / "open.tflite"
+    path.write_bytes(converted(lambda values: values * 2.0, (1, *sides, 2)))
+    (result,) = benchmark(path, threads=(1,), calls=1, warmup=0, min_seconds=0.0)
+    assert result.memory_bytes > 0 and result.median_ms > 0
+
+
 def test_bad_files_and_threads(files, collapsed_bytes, tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         benchmark(tmp_path / "none.tflite")
@@ -69,11 +77,11 @@ def test_bad_files_and_threads(files, collapsed_bytes, tmp_path):
 
 def test_a_callable_is_measured_and_goes_on_for_the_least_time():
     timing = time_callable(
-        lambda: time.sleep(0.002), name="nap", runs=3, warmup=0, min_seconds=0.05
+        lambda: time.sleep(0.002), name="nap", calls=3, warmup=0, min_seconds=0.05
     )
     assert timing.name == "nap"
     assert timing.median_ms >= 2.0
-    assert 3 < timing.runs <= 25
+    assert 3 < timing.calls <= 25
     assert timing.threads is None
 
 

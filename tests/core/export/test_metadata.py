@@ -146,6 +146,19 @@ def test_standard_metadata_fields(int8_bytes):
     assert labels.number(2, "<b") == 2  # TENSOR_AXIS_LABELS
 
 
+def test_a_signal_is_normalised_in_its_own_units_and_is_no_image(converted):
+    """Standard tools would otherwise divide 16-bit sound by 255, or show it as a picture."""
+    card = {"input_size": [8], "channels": 2, "color_order": "", "full_scale": 32768.0}
+    card |= {"mean": [0.0, 0.5], "std": [0.25, 0.5]}
+    content = converted(lambda signal: signal * 2.0, (1, 8, 2))
+    (graph,) = Table.root(standard_metadata(metadata.embed(content, card))).tables(3)
+    (source,) = graph.tables(2)
+    (unit,) = source.tables(4)
+    assert unit.table(1).floats(0) == pytest.approx([0.0, 16384.0])
+    assert unit.table(1).floats(1) == pytest.approx([8192.0, 16384.0])
+    assert source.field(3) is None
+
+
 @pytest.mark.parametrize("which", ["float_bytes", "int8_bytes"])
 @pytest.mark.parametrize(
     "kind", [OpResolverType.AUTO, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES]

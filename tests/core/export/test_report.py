@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -22,6 +21,7 @@ from core.export.exporting import export
 from core.export.report import write_report
 from core.files import write_atomic
 from core.model_card import ModelCard
+from core.network import Network
 from core.run_folder import RunFolder
 from core.task import Example, Scores, Task
 from core.training.config import TrainConfig
@@ -43,16 +43,10 @@ class ToyTask(Task):
     """Which pixels are bright, for pictures of noise."""
 
     name = "toy"
-    networks = ("toy",)
+    networks = {"toy": Network(build, {"s": {}}, lambda variant: ModelCard("toy", variant, "toy"))}
     readers = {}
     headline = "hits"
     int8_tolerance = 1.0
-
-    def network(self, name):
-        return SimpleNamespace(build=build, deploy=lambda model: model, training_options={})
-
-    def build_arguments(self, card):
-        return {}
 
     def read(self, path, format="auto"):
         from pathlib import Path
@@ -71,17 +65,8 @@ class ToyTask(Task):
         ]
         return make_index("toy", Path(path), samples, labels=(LABEL,), notes=("Drawn at random.",))
 
-    def check_data(self, index, card):
-        return []
-
     def load(self, sample, card):
         return Example(read_image(sample.inputs[0]))
-
-    def augment(self, example, rng, config):
-        return example
-
-    def encode(self, example, card):
-        return card.normalise(example.inputs), None
 
     def objective(self, config):
         raise NotImplementedError
@@ -91,7 +76,7 @@ class ToyTask(Task):
 
     def score(self, results, card, *, quick=False):
         rows = [np.mean(mask == self.truth(sample)) for sample, mask in results]
-        summary = {"hits": float(np.mean(rows)), "distance": float("nan"), "n": len(rows)}
+        summary = {"hits": float(np.mean(rows)), "distance": float("nan"), "samples": len(rows)}
         return Scores(summary, [], "toy: share of right pixels <b>")
 
     def truth(self, sample):
@@ -102,9 +87,6 @@ class ToyTask(Task):
 
     def draw_truth(self, sample, card):
         return self.draw(sample, self.truth(sample), card) if sample.targets else None
-
-    def write(self, sample, result, folder, card):
-        return []
 
 
 TASK = ToyTask()

@@ -84,7 +84,7 @@ def test_a_training_writes_a_run_folder(plain, toy_data):
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]
     assert history[-1]["val_accuracy"] > 0.95
     assert plain.app == "toy"
-    assert plain.config == config(options={"heads": 1, "explode_after": 0})
+    assert plain.config == config(options={"heads": 1, "explode_after": 0}, channels=3)
     assert plain.record["data"]["fingerprint"] == toy_data.fingerprint()
     assert plain.record["data"]["splits"] == {"train": 13, "val": 4}
     assert "keras" in plain.record["versions"]

@@ -104,14 +104,8 @@ class ToyTask(Task):
             deploy=self.deploy,
         )
 
-    def build_arguments(self, card):
-        return {"classes": len(card.labels)}
-
     def training_arguments(self, config):
         return {"heads": config.options["heads"]}
-
-    def check_data(self, index, card):
-        return []
 
     def load(self, sample, card):
         try:
@@ -160,12 +154,6 @@ class ToyTask(Task):
 
     def draw(self, sample, result, card):
         return np.repeat(result * np.uint8(255), 3, axis=-1)
-
-    def draw_truth(self, sample, card):
-        return None
-
-    def write(self, sample, result, folder, card):
-        return []
 
 
 def exploding_loss(loss, steps: int):

@@ -1,0 +1,107 @@
+"""Checks of a network and its files; `contract` runs them over the catalog."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from core.compress.graph import graph_of
+from core.compress.quantize import quantize_aware
+from core.compress.ranges import calibrate
+from core.engines import LiteRTEngine, output_error, signal_to_noise
+from core.export.convert import to_tflite
+from core.export.inspect import float_operators, foreign_operators, output_steps, requantisation
+
+
+def smooth(
+    count: int, height: int, width: int, channels: int = 3, *, block: int = 8, uniform=False, seed=0
+) -> np.ndarray:
+    """Return random inputs (images have no white noise): normal, or uniform in [0, 1]."""
+    rng = np.random.default_rng(seed)
+    shape = (count, height // block, width // block, channels)
+    coarse = rng.random(shape) if uniform else rng.standard_normal(shape)
+    return coarse.repeat(block, axis=1).repeat(block, axis=2).astype(np.float32)
+
+
+def outputs_of(model, inputs) -> list[np.ndarray]:
+    """Return what a model gives at inference."""
+    return [np.asarray(o) for o in keras.tree.flatten(model(inputs, training=False))]
+
+
+def parameters(model) -> int:
+    """Return the number of trainable parameters."""
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+def macs(model) -> int:
+    """Return the multiplications of all kernels for one input of the model's size."""
+    graph, total = graph_of(model), 0
+    for call in graph.calls:
+        kernel = getattr(call.operation, "kernel", None)
+        if kernel is not None:
+            depthwise = isinstance(call.operation, keras.layers.DepthwiseConv2D)
+            window = kernel.shape[:2] if depthwise else kernel.shape[:-1]
+            total += int(np.prod(graph.shapes[call.outputs[0]][1:])) * int(np.prod(window))
+    return total
+
+
+def check_open_size(fixed, opened, inputs) -> None:
+    """A network of open size computes what one of these inputs' size does."""
+    opened.set_weights(fixed.get_weights())
+    assert output_error(outputs_of(fixed, inputs), outputs_of(opened, inputs)) < 1e-5
+
+
+def check_saving(model, inputs, folder) -> None:
+    """A saved network comes back with its names and, to the last bit, its outputs."""
+    model.save(folder / "model.keras")
+    loaded = keras.models.load_model(folder / "model.keras", compile=False)
+    assert output_error(outputs_of(model, inputs), outputs_of(loaded, inputs)) == 0.0
+    assert [layer.name for layer in loaded.layers] == [layer.name for layer in model.layers]
+
+
+def check_float_file(model, card, inputs, content: bytes | None = None) -> None:
+    """Builtin operators only, and the outputs of Keras, with both kinds of kernels."""
+    content = content or to_tflite(model, "float32")
+    assert foreign_operators(content) == []
+    for delegate in (True, False):
+        engine = LiteRTEngine(content, card, delegate=delegate)
+        assert output_error(outputs_of(model, inputs), engine(inputs)) < 1e-4
+
+
+def check_int8_file(
+    model, card, inputs, *, io: str = "int8", least: float = 12.0, exact: float = 0.999
+) -> bytes:
+    """Integers throughout, ratios XNNPACK computes, and the file computes what Keras simulated.
+
+    Random weights lose far more to 8 bits than trained ones, so the budget is not absolute: the
+    file must be as close to the float network as its simulation is.
+
+    Args:
+        model: The float network, of the inputs' size.
+        card: Its card.
+        inputs: float32 (N, H, W, C): what it is calibrated with and compared on.
+        io: Types of the file's input and output.
+        least: Signal to noise of the simulation, in dB.
+        exact: Share of the outputs that the default kernels give within a step of the simulation.
+
+    Returns:
+        The file.
+    """
+    quantized = quantize_aware(model)
+    calibrate(quantized, inputs)
+    content = to_tflite(quantized, "int8", io=io)
+    assert foreign_operators(content) == []
+    assert [operator.name for operator in float_operators(content)] == []
+    assert [str(entry) for entry in requantisation(content) if entry.fatal] == []
+    reference, simulation = outputs_of(model, inputs), outputs_of(quantized, inputs)
+    simulated = signal_to_noise(reference, simulation)
+    assert simulated > least
+    for delegate in (True, False):
+        engine = LiteRTEngine(content, card, delegate=delegate)
+        outputs = engine(inputs)
+        assert signal_to_noise(reference, outputs) > simulated - 1.5
+        if delegate:  # what Keras simulates is what the file computes
+            steps = output_steps(content, engine.output_indices)
+            for ours, theirs, step in zip(simulation, outputs, steps, strict=True):
+                assert (np.abs(ours - theirs) <= 1.01 * step).mean() >= exact
+    return content
