@@ -38,14 +38,16 @@ class CheckFailed(_Sentence):
 
 def readable(text: str) -> str:
     """Return a text as one line that any terminal and any file can hold."""
-    if len(text) > _LONGEST:
-        kept = _LONGEST // 3
-        text = f"{text[: 2 * kept]} … {text[-kept:]}"
+    text = _shortened(text)
     if text.isprintable():
         return text
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
-    )
+    escaped = (one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    return _shortened("".join(escaped))
+
+
+def _shortened(text: str) -> str:
+    kept = _LONGEST // 3
+    return text if len(text) <= _LONGEST else f"{text[: 2 * kept]} … {text[-kept:]}"
 
 
 def near_miss(word: str, choices: Iterable[str]) -> str:

@@ -41,7 +41,7 @@ def explained(path: Path) -> Iterator[None]:
             errno.EACCES: "permission denied; choose a folder you may write to",
             errno.EPERM: "permission denied; choose a folder you may write to",
             errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
-        }.get(error.errno)
+        }.get(error.errno or 0)
         if reason is None:
             raise
         raise UserError(f"{path}: cannot be written: {reason}.") from error

@@ -19,6 +19,8 @@ from core.errors import UserError
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 PICTURES = ("RGB", "gray")
+# What cards of earlier versions do not say, as it was then.
+UNSAID = {"full_scale": 255.0}
 # What the sides of an input are called, by their number.
 _SIDES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 

@@ -152,11 +152,12 @@ def test_export_verify_benchmark_and_report_follow_from_the_task(run, data):
         assert said["metrics"] == checked["metrics"]["file"]
         assert LiteRTEngine(file).input_shape == (1, LENGTH, 2)
     assert float_operators(file) == []
-    timed = {
-        one["name"] for one in found("benchmark", run, "--threads", 1, "--calls", 2)["results"]
+    timed = found("benchmark", run, "--threads", 1, "--calls", 2)["results"]
+    assert {one["name"] for one in timed} == {
+        "tones (Keras)",
+        "tones_float32.tflite",
+        "tones_int8.tflite",
     }
-    names = {one["name"] for one in timed}
-    assert names == {"tones (Keras)", "tones_float32.tflite", "tones_int8.tflite"}
     page = unescape(Path(found("report", run)["report"]).read_text(encoding="utf-8"))
     assert "128 × 2 (length, channels)" in page and "(value / 32768 − mean) / std" in page
     assert "<h2>Training</h2>" in page and "<h2>Pictures</h2>" not in page

@@ -16,6 +16,7 @@ from core.command_line.use import load_engine, new_inputs, owning_run, result_fi
 from core.errors import UserError, one_of
 
 if TYPE_CHECKING:
+    from apps.person_reid.embeddings import Embeddings
     from apps.person_reid.extraction import Embedded
     from core.data.index import Sample
     from core.engines import Engine
@@ -95,7 +96,7 @@ def extract(
     if json:
         show_json(_document(done, out, written))
     elif done.found is not None:
-        _say(done, out, written, maps)
+        _say(done.found, out, written, maps)
         say(f"Next: {program_name(ctx)} search {source} {out} QUERY... --out DIR")
     if done.warning:
         complain(done.warning, label="Warning")
@@ -108,14 +109,15 @@ def _feature_engine(engine: Engine) -> Engine:
 
     from core.engines import KerasEngine
 
-    layers = {layer.name: layer for layer in engine.model.layers}
-    if _POOLING not in layers:
+    layers = {}
+    if isinstance(engine, KerasEngine):
+        layers = {layer.name: layer for layer in engine.model.layers}
+    if not isinstance(engine, KerasEngine) or _POOLING not in layers:
         raise UserError(
             f"{engine.card.network}: has no layer '{_POOLING}', whose input --maps would draw; "
             "leave it out."
         )
-    model = keras.Model(engine.model.input, layers[_POOLING].input)
-    return KerasEngine(model, engine.card)
+    return KerasEngine(keras.Model(engine.model.input, layers[_POOLING].input), engine.card)
 
 
 def _draw_maps(
@@ -134,6 +136,7 @@ def _draw_maps(
     from core.data.images import read_image, write_image
 
     card = features.card
+    height, width = card.input_size
     samples = [sample for frames in rows for sample in frames]
     files = []
     with track(len(samples), "drawing") as advance:
@@ -141,7 +144,7 @@ def _draw_maps(
             part = samples[start : start + batch]
             (found,) = features(np.stack([task.prepare(sample, card)[0] for sample in part]))
             for sample, strongest in zip(part, found, strict=True):
-                image = resized(read_image(sample.inputs[0]), card.input_size)
+                image = resized(read_image(sample.inputs[0]), (height, width))
                 picture = activation_map(strongest, image)
                 files.append(write_image(places[sample.id], picture))
             advance(len(part))
@@ -150,24 +153,24 @@ def _draw_maps(
 
 def _document(done: Embedded, out: Path, maps: list[Path]) -> dict:
     """Return what `--json` prints."""
+    empty = {"out": None, "embeddings": 0, "length": None, "images": 0, "persons_known": 0}
+    rest = {"not_upright": [path for path, _ in done.lying], "maps": maps, "failed": done.failed}
     found = done.found
-    rows = range(0 if found is None else len(found))
+    if found is None:
+        return {**empty, "about": None, **rest}
     return {
-        "out": None if found is None else out,
-        "embeddings": len(rows),
-        "length": None if found is None else found.embeddings.shape[1],
-        "images": 0 if found is None else int(found.frames.sum()),
-        "persons_known": sum(found.person(row) is not None for row in rows),
-        "not_upright": [path for path, _ in done.lying],
-        "maps": maps,
-        "about": None if found is None else found.about,
-        "failed": done.failed,
+        "out": out,
+        "embeddings": len(found),
+        "length": found.embeddings.shape[1],
+        "images": int(found.frames.sum()),
+        "persons_known": sum(found.person(row) is not None for row in range(len(found))),
+        "about": found.about,
+        **rest,
     }
 
 
-def _say(done: Embedded, out: Path, maps: list[Path], folder: Path | None) -> None:
+def _say(found: Embeddings, out: Path, maps: list[Path], folder: Path | None) -> None:
     """Say what was written."""
-    found = done.found
     what = f"{len(found)} embeddings of {found.embeddings.shape[1]} numbers"
     means = f", means over {found.frames.sum()} images" if found.about.pooling else ""
     length = ", length one" if found.about.normalised else ""

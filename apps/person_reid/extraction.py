@@ -141,10 +141,12 @@ def embed(
         who.append([_agreed(values) for values in seen])
     if names:
         embeddings = np.stack(means).astype(np.float32)
+        persons, cameras = np.array(who, np.int64).T
         done.found = Embeddings(
             at_length_one(embeddings) if about.normalised else embeddings,
             tuple(names),
-            *np.array(who, np.int64).T,
+            persons,
+            cameras,
             tuple(tracklets),
             np.array([len(frames) for frames in done.samples], np.int64),
             about,

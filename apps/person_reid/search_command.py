@@ -96,8 +96,8 @@ def search(
     with track(len(samples), "embedding") as advance:
         done = embed(task, engine, single(samples), now, batch=batch, advance=advance)
     choices = {"metric": metric or about.metric, "rerank": rerank, "backend": backend}
-    document = {"source": source, "index": index, "gallery": len(gallery), **choices}
-    document |= {"results": [], "failed": done.failed}
+    about_it = {"source": source, "index": index, "gallery": len(gallery), **choices}
+    document: dict[str, Any] = {**about_it, "results": [], "failed": done.failed}
     shelf = _Images(images or Path(about.root))
     if done.found is not None:
         rows, distances = find(done.found.embeddings, gallery, top, **choices)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -33,6 +34,22 @@ WHOLE_VALUES = 2**20  # the same in evaluations, where global pooling should see
 Advance = Callable[[int], None]
 
 
+class Tiling(TypedDict, total=False):
+    """How a picture is cut into tiles; what is left out is chosen by the picture and the network.
+
+    Attributes:
+        tile: Side of a tile in pixels of the picture; None is one piece for small pictures (see
+            `plan`), else 256.
+        overlap: Pixels of context around a padded tile, or that averaged tiles share; None is the
+            card's radius (at most a quarter of a fixed tile).
+        scheme: "padded" (the default) or "average", see `apps.super_resolution.tiling`.
+    """
+
+    tile: int | None
+    overlap: int | None
+    scheme: str
+
+
 def scale_of(card: ModelCard) -> int:
     """Return how many times larger a network's result is."""
     return int(card.decode.get("scale", 1))
@@ -55,11 +72,9 @@ def enlarge(
     image: np.ndarray,
     card: ModelCard,
     *,
-    tile: int | None = None,
-    overlap: int | None = None,
-    scheme: str = "padded",
     batch: int = 1,
     advance: Advance | None = None,
+    **tiling: Unpack[Tiling],
 ) -> np.ndarray:
     """Return a picture enlarged by the network's scale, in the picture's own type.
 
@@ -68,13 +83,9 @@ def enlarge(
         image: uint8 or uint16 (H, W, 3), RGB. 16 bits go in as fractions of the 256 levels.
         card: Of the network: normalisation, `size_multiple`, `decode["scale"]` and
             `decode["radius"]` (receptive radius in pixels of `image`).
-        tile: Side of a tile in pixels of `image`; None is one piece for small pictures (see
-            `plan`), else 256.
-        overlap: Pixels of context around a padded tile, or that averaged tiles share; None is the
-            card's radius (at most a quarter of a fixed tile).
-        scheme: "padded" or "average", see `apps.super_resolution.tiling`.
         batch: Tiles of one size per engine call.
         advance: Called with the number of tiles done.
+        tiling: How it is cut, see `Tiling`.
 
     Returns:
         (H·scale, W·scale, 3). For results of gigabytes use `strips`.
@@ -87,8 +98,7 @@ def enlarge(
     scale = scale_of(card)
     canvas = np.empty((height * scale, width * scale, 3), image.dtype)
     at = 0
-    options = {"tile": tile, "overlap": overlap, "scheme": scheme, "batch": batch}
-    for strip in strips(engine, image, card, advance=advance, **options):
+    for strip in strips(engine, image, card, batch=batch, advance=advance, **tiling):
         canvas[at : at + len(strip)] = strip
         at += len(strip)
     return canvas
@@ -99,18 +109,17 @@ def strips(
     image: np.ndarray,
     card: ModelCard,
     *,
-    tile: int | None = None,
-    overlap: int | None = None,
-    scheme: str = "padded",
     batch: int = 1,
     advance: Advance | None = None,
+    **tiling: Unpack[Tiling],
 ) -> Iterator[np.ndarray]:
     """Yield the rows of an enlarged picture from top to bottom, a tile's height at a time.
 
     Args and Raises: as `enlarge`. Each strip is (rows, W·scale, 3) of the picture's type.
     """
     _checked(image)
-    grid = plan(engine, image.shape[:2], card, tile=tile, overlap=overlap, scheme=scheme)
+    height, width = image.shape[:2]
+    grid = plan(engine, (height, width), card, **tiling)
     deep = image.dtype == np.uint16
 
     def read(rows: Span, columns: Span) -> np.ndarray:
@@ -125,7 +134,7 @@ def strips(
         np.clip(values, 0, np.iinfo(image.dtype).max, out=values)
         return values.astype(image.dtype)
 
-    yield from _strips(engine, grid, card, read, rounded, image.shape[1], batch, advance)
+    yield from _strips(engine, grid, card, read, rounded, width, batch, advance)
 
 
 def enlarge_values(
@@ -133,28 +142,26 @@ def enlarge_values(
     values: np.ndarray,
     card: ModelCard,
     *,
-    tile: int | None = None,
-    overlap: int | None = None,
-    scheme: str = "padded",
     batch: int = 1,
+    **tiling: Unpack[Tiling],
 ) -> np.ndarray:
     """Return the raw output for a whole normalised picture, for evaluations.
 
     Args:
         values: float32 (H, W, 3), the network's input.
-        engine, card, tile, overlap, scheme, batch: As in `enlarge`, but pictures of up to a million
-            pixels go through in one piece.
+        engine, card, batch, tiling: As in `enlarge`, but pictures of up to a million pixels go
+            through in one piece.
 
     Returns:
         float32 (H·scale, W·scale, 3), neither clipped nor rounded.
     """
-    size = values.shape[:2]
-    grid = plan(engine, size, card, tile=tile, overlap=overlap, scheme=scheme, whole=WHOLE_VALUES)
+    height, width = values.shape[:2]
+    grid = plan(engine, (height, width), card, whole=WHOLE_VALUES, **tiling)
 
     def read(rows: Span, columns: Span) -> np.ndarray:
         return window(values, rows, columns).astype(np.float32, copy=False)
 
-    parts = _strips(engine, grid, card, read, lambda part: part, size[1], batch, None)
+    parts = _strips(engine, grid, card, read, lambda part: part, width, batch, None)
     return np.concatenate(list(parts))
 
 
@@ -187,16 +194,20 @@ def plan(
         return _fixed_plan(engine, size, fixed, tile, overlap, context, scheme, multiple)
     if tile is None and math.prod(size) <= whole:
         crops = adaptive_crops(*size) if scale_of(card) == 1 and multiple == MULTIPLE else None
-        spans = (padded_spans(n, round_up(n, multiple), 0, multiple=multiple) for n in size)
-        return Grid(*spans) if crops is None else crops
+        if crops is not None:
+            return crops
+        rows, columns = (padded_spans(n, round_up(n, multiple), 0, multiple=multiple) for n in size)
+        return Grid(rows, columns)
     side = round_up(TILE if tile is None else tile, multiple)
     if scheme == "padded":
-        return Grid(*(padded_spans(n, side, context, multiple=multiple) for n in size))
+        rows, columns = (padded_spans(n, side, context, multiple=multiple) for n in size)
+        return Grid(rows, columns)
     side = min(side, *(round_up(n, multiple) for n in size))
     if overlap is None:
         context = min(context, side // 2 // multiple * multiple)
     _check_overlap(side, context, scheme, multiple)
-    return Grid(*(overlap_spans(n, side, context, multiple=multiple) for n in size), average=True)
+    rows, columns = (overlap_spans(n, side, context, multiple=multiple) for n in size)
+    return Grid(rows, columns, average=True)
 
 
 def fixed_size(engine: Engine) -> tuple[int, int] | None:
@@ -270,7 +281,7 @@ def _strips(
         return
     scale = scale_of(card)
     for rows in grid.rows:
-        strip = None
+        strip: Any = None
         for columns, output in _outputs(engine, rows, grid.columns, card, read, batch, advance):
             kept = finish(output[rows.kept(scale), columns.kept(scale)])
             if strip is None:
@@ -285,10 +296,11 @@ def _averaged(engine, grid, card, read, finish, width, batch, advance) -> Iterat
     weights = np.zeros(width * scale, np.float32)
     for span in grid.columns:
         weights[span.placed(scale)] += 1
-    sums, counts = None, None
+    sums: Any = None  # of the row above
+    counts: Any = None  # of tiles in them
     for number, rows in enumerate(grid.rows):
         tall = (rows.high - rows.low) * scale
-        current = None
+        current: Any = None
         for columns, output in _outputs(engine, rows, grid.columns, card, read, batch, advance):
             if current is None:
                 current = np.zeros((tall, width * scale, output.shape[-1]), np.float32)

@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -115,11 +116,13 @@ class Rows:
     """
 
     def __init__(self, strips: Iterator[np.ndarray]):
-        self._strips, self._held = iter(strips), None
+        self._strips = iter(strips)
+        self._held: np.ndarray | None = None
 
     def take(self, count: int) -> np.ndarray:
         """Return the next `count` rows; a `ValueError` where there are no more."""
-        parts, missing = [], count
+        parts: list[np.ndarray] = []
+        missing = count
         while missing:
             if self._held is None or not len(self._held):
                 self._held = next(self._strips, None)
@@ -201,6 +204,7 @@ def _opened(path: Path) -> Picture:
     """Decode a file whose format Pillow knows."""
     from PIL import Image
 
+    image: Any
     with Image.open(path) as image:
         notes = _refuse_frames(path, image)
         if image.format == "TIFF" and max(image.tag_v2.get(258, (1,))) > 8:
@@ -282,7 +286,7 @@ def _deep_tiff(path: Path) -> Picture:
     with tifffile.TiffFile(path) as file:
         if len(file.pages) > 1:
             raise UserError(_pages(path, len(file.pages)))
-        page = file.pages[0]
+        page: Any = file.pages[0]
         if page.photometric not in (0, 1, 2) or page.samplesperpixel > 4:
             kind = getattr(page.photometric, "name", page.photometric)
             raise UserError(f"{path}: has samples of kind {kind}; save it as grey or RGB.")

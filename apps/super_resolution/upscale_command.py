@@ -20,6 +20,7 @@ from core.errors import UserError, one_of
 if TYPE_CHECKING:
     import numpy as np
 
+    from apps.super_resolution.enlarge import Tiling
     from core.data.index import Sample
     from core.engines import Engine
 
@@ -99,7 +100,7 @@ def upscale(
     owning_run(source, task)
     samples = new_inputs(task.files(inputs), inputs, out)
     engine = load_engine(task, source)
-    choices = {"tile": tile, "overlap": overlap, "scheme": scheme}
+    choices: Tiling = {"tile": tile, "overlap": overlap, "scheme": scheme}
     jobs = list(_jobs(engine, samples, out, (picture_format, video_format), choices))
     claim_folder(out, overwrite=overwrite)
     written, failed = [], []
@@ -128,7 +129,7 @@ def upscale(
 
 
 def _jobs(
-    engine: Engine, samples: list[Sample], out: Path, formats: tuple[str, str], choices: dict
+    engine: Engine, samples: list[Sample], out: Path, formats: tuple[str, str], choices: Tiling
 ) -> Iterator[_Job]:
     """Yield what is to be done; a `UserError` for choices that fit no picture or equal names."""
     from apps.super_resolution.enlarge import plan, scale_of

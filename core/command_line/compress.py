@@ -99,7 +99,7 @@ def compress(
                 "anew with --overwrite."
             )
         plans = started_chain(out)
-        begun_from = Path(plans[0].config.initial_weights)
+        begun_from = Path(str(plans[0].config.initial_weights))
         if begun_from.resolve() != source.path.resolve():
             raise UserError(f"{out}: was begun from {begun_from}, not from {run}; name that run.")
     else:
@@ -107,9 +107,9 @@ def compress(
         for (name, key), value in own_flags.items():
             if value is not None:
                 _set_once(choices.setdefault(name, {}), key, value)
-        for name, value in flags.items():
-            if value is not None:
-                _set_once(training, name, value)
+        for name, chosen in flags.items():
+            if chosen is not None:
+                _set_once(training, name, chosen)
         if "options" in training:
             training["options"] = _checked_options(task, source, training["options"])
         plans = plan_chain(
@@ -135,8 +135,15 @@ def compress(
     def announce(plan: StagePlan) -> None:
         say(f"{plan.method.capitalize()}: {plan.folder}", aside=json)
 
-    options = {"overwrite": overwrite, "resume": resume, "announce": announce}
-    runs = run_chain(task, plans, index=index, progress=TrainingProgress(), **options)
+    runs = run_chain(
+        task,
+        plans,
+        index=index,
+        progress=TrainingProgress(),
+        overwrite=overwrite,
+        resume=resume,
+        announce=announce,
+    )
     say("Comparing …", aside=json)
     rows = compared(task, [source, *runs], index)
     if json:

@@ -120,14 +120,14 @@ def _export(
     from core.export.exporting import export
     from core.export.verify import verify
 
-    data = {"data": run.config.data, "format": run.config.format}
-    split = task.read(data["data"], data["format"]).held_out()
+    data, format = run.config.data, run.config.format
+    split = task.read(data, format).held_out()
     found, failed = {}, []
     for precision in _PRECISIONS:
-        made = export(task, run, precision, overwrite=True, **data)
+        made = export(task, run, precision, data=data, format=format, overwrite=True)
         for note in made.notes:
             say(f"    {precision}: {note}", aside=aside)
-        checked = verify(task, made.path, run=run, split=split, **data)
+        checked = verify(task, made.path, run=run, data=data, format=format, split=split)
         missed = [row.check for row in checked.rows if row.ok is False]
         checks = sum(row.ok is not None for row in checked.rows)
         say(f"    {made.path.name}: {checks - len(missed)} of {checks} checks hold", aside=aside)

@@ -83,7 +83,7 @@ def requirements() -> tuple[str, list[str]]:
     """
     try:
         info = metadata.metadata(PACKAGE)
-        return info.get("Requires-Python", ""), metadata.requires(PACKAGE) or []
+        return str(info["Requires-Python"] or ""), metadata.requires(PACKAGE) or []
     except metadata.PackageNotFoundError:
         return _from_checkout(Path(__file__).resolve().parents[2] / "setup.cfg")
 

@@ -57,11 +57,11 @@ class Binding:
 class Command(TyperCommand):
     """A command that takes `--option 1 2` and says how to go on after Ctrl-C."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse, after joining several numbers behind one option to one value."""
         return super().parse_args(ctx, join_numbers(args))
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
@@ -74,34 +74,34 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """A program or an app's group of commands; as a program it handles every error."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse; without any argument show the help."""
         if not args and not ctx.resilient_parsing:
             args = ["--help"]
         return super().parse_args(ctx, args)
 
-    def get_help_option(self, ctx: typer.Context):
+    def get_help_option(self, ctx: Any):
         """Return `--help` with a default that Typer need not convert (it would load pydantic)."""
         option = super().get_help_option(ctx)
         if option is not None:
             option.default = False
         return option
 
-    def make_context(self, *arguments: Any, **named: Any) -> typer.Context:
+    def make_context(self, *arguments: Any, **named: Any) -> Any:
         """Parse the command line, which may print the help."""
         with _while_it_is_read():
             return super().make_context(*arguments, **named)
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the command that was chosen."""
         with _while_it_is_read():
             return super().invoke(ctx)
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         """Return the names in the order of the help: groups (the apps) first."""
         return sorted(self.commands, key=lambda name: not isinstance(self.commands[name], Group))
 
-    def resolve_command(self, ctx: typer.Context, args: list[str]):
+    def resolve_command(self, ctx: Any, args: list[str]):
         """Return the command that `args` names, or say which one may be meant."""
         name = args[0]
         if name not in self.commands and not name.startswith("-") and not ctx.resilient_parsing:
@@ -161,7 +161,7 @@ def task_of(ctx: typer.Context) -> Task:
 
 def program_name(ctx: typer.Context) -> str:
     """Return what the user typed before the command: "gossamer medseg"."""
-    return ctx.parent.command_path
+    return "" if ctx.parent is None else ctx.parent.command_path
 
 
 def when_stopped(ctx: typer.Context, sentence: str) -> None:
@@ -250,7 +250,7 @@ def _disk(error: OSError) -> str:
         errno.EPERM: "permission denied; check who may read and write it",
         errno.ENOENT: "no such file or folder; check the path",
         errno.EMFILE: "too many open files; raise the limit (ulimit -n) or use fewer --workers",
-    }.get(error.errno, (error.strerror or "input/output error").lower())
+    }.get(error.errno or 0, (error.strerror or "input/output error").lower())
     return f"{error.filename or 'A file'}: {advice}."
 
 
@@ -270,7 +270,7 @@ def _usage(error: typer.TyperException) -> str:
     if cause is not None and hasattr(cause, "errors"):
         wrong = cause.errors()[0]
         if "ge" in wrong.get("ctx", {}):
-            shown = getattr(error.param, "opts", [name])[0]
+            shown = getattr(getattr(error, "param", None), "opts", [name])[0]
             return f"{shown} is {wrong['input']}; it must be {wrong['ctx']['ge']} or more."
     for part, advice in _PYDANTIC.items():
         if part in message:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -265,11 +266,11 @@ def benchmark_jobs(
         folder = run_folder(source, task)
         files += sorted(folder.file("export").glob("*.tflite"))
         if folder.file("model.keras").is_file():
-            jobs.append((source, lambda path=source: [_time_keras(task, path, calls)]))
+            jobs.append((source, partial(_time_keras, task, source, calls)))
     if not jobs and not files:
         raise UserError(f"{sources[0]}: holds neither model.keras nor files in export/; export it.")
     for file in dict.fromkeys(files):
-        jobs.append((file, lambda path=file: _time_file(path, threads, calls)))
+        jobs.append((file, partial(_time_file, file, threads, calls)))
     return jobs
 
 
@@ -303,13 +304,13 @@ def show_checks(found: Verification, title: str) -> None:
         say(f"Protocol: {found.protocol}")
 
 
-def _time_keras(task: Task, source: Path, calls: int) -> Timing:
+def _time_keras(task: Task, source: Path, calls: int) -> list[Timing]:
     from core.command_line.use import load_engine
     from core.export.benchmark import time_network
 
     engine = load_engine(task, source)
     timing = time_network(engine, name=f"{source.name} (Keras)", calls=calls)
-    return dataclasses.replace(timing, precision="float")
+    return [dataclasses.replace(timing, precision="float")]
 
 
 def _time_file(path: Path, threads: tuple[int | None, ...], calls: int) -> list[Timing]:

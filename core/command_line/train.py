@@ -264,8 +264,8 @@ def import_(
         )
         return
     size = shown_size(card.input_shape)
-    classes = f", classes {config.classes} ({', '.join(card.labels)})" if card.labels else ""
-    say(f"Network: {network} {variant}, input {size}{classes}.")
+    told = f", classes {config.classes} ({', '.join(card.labels)})" if card.labels else ""
+    say(f"Network: {network} {variant}, input {size}{told}.")
     say(f"Checkpoint: {found}")
     for note in notes:
         say(f"Note: {note}")
@@ -288,6 +288,6 @@ def _trained_on(run: RunFolder, index: Index) -> bool:
 def _say_next(program: str, run: Path, data: str, format: str = "auto") -> None:
     shown = shlex.quote(data) if data else "PATH"
     shown += "" if format == "auto" else f" --format {format}"
-    run = shlex.quote(str(run))
-    say(f"Next: {program} evaluate {run} --data {shown}")
-    say(f"      {program} export {run} --precision int8 --data {shown}")
+    path = shlex.quote(str(run))
+    say(f"Next: {program} evaluate {path} --data {shown}")
+    say(f"      {program} export {path} --precision int8 --data {shown}")

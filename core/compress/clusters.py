@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from core.compress import toolkit
-from core.errors import UserError, near_miss
+from core.errors import UserError, one_of
 
 INITIALISERS = ("kmeans++", "linear", "density", "random")
 GRADIENTS = ("sum", "mean")
@@ -54,15 +54,8 @@ class ClusterPlan:
                 f"clusters: {self.clusters!r} is not a number of clusters; {kind} takes a whole "
                 f"number from {least} to {MOST_CENTROIDS}."
             )
-        if self.initialiser not in INITIALISERS:
-            raise UserError(
-                f"initialiser: '{self.initialiser}' is not known."
-                + near_miss(self.initialiser, INITIALISERS)
-            )
-        if self.gradient not in GRADIENTS:
-            raise UserError(
-                f"gradient: '{self.gradient}' is not known." + near_miss(self.gradient, GRADIENTS)
-            )
+        one_of(self.initialiser, INITIALISERS, "Clustering: initialiser")
+        one_of(self.gradient, GRADIENTS, "Clustering: gradient")
 
 
 def initial_centroids(kernel: np.ndarray, plan: ClusterPlan) -> np.ndarray:

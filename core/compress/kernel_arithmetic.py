@@ -99,3 +99,11 @@ def softmax(codes, steps, target):
     powers = tf.cast(tf.exp(exponents), tf.float32)  # as exactly as the table's expf
     total = tf.cumsum(powers, axis=-1)[..., -1:]  # one after the other, as the kernel adds
     return tf.floor(powers * (1.0 / (total * target)) + 0.5)
+
+
+def inverse_root(codes, steps, target):
+    """Return the codes TFLite's own kernel gives for 1 / sqrt(x): whole numbers of 20 bits."""
+    source, target = (tf.cast(step, tf.float64) for step in (*steps, target))
+    roots = tf.round(2.0**20 * tf.math.rsqrt(tf.maximum(tf.cast(codes, tf.float64), 1.0)))
+    found = rescaled_twice(roots, 2.0**-20 / (tf.sqrt(source) * target))
+    return tf.where(codes < 0.5, 255.0, found)

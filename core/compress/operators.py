@@ -17,9 +17,10 @@ MOVING = {
     "AlphaDropout", "BroadcastTo", "Cropping1D", "Cropping2D", "DepthToSpace", "Dropout",
     "ExpandDims", "Flatten", "Flip", "GaussianDropout", "GaussianNoise", "GetItem",
     "GlobalMaxPooling1D", "GlobalMaxPooling2D", "Identity", "Max", "MaxPooling1D",
-    "MaxPooling2D", "Moveaxis", "NearestResize", "NearestUpsampling", "Pad", "Permute", "Ravel", "Repeat",
-    "RepeatVector", "Reshape", "Roll", "SpaceToDepth", "SpatialDropout1D", "SpatialDropout2D", "Split", "Squeeze", "StopGradient",
-    "Swapaxes", "Tile", "Transpose", "UpSampling1D", "ZeroPadding1D", "ZeroPadding2D",
+    "MaxPooling2D", "Moveaxis", "NearestResize", "NearestUpsampling", "Pad", "Permute", "Ravel",
+    "Repeat", "RepeatVector", "Reshape", "Roll", "SpaceToDepth", "SpatialDropout1D",
+    "SpatialDropout2D", "Split", "Squeeze", "StopGradient", "Swapaxes", "Tile", "Transpose",
+    "UpSampling1D", "ZeroPadding1D", "ZeroPadding2D",
 }  # fmt: skip
 # Operators that average neighbours: the same scale on both sides, but their results are rounded.
 AVERAGING = {

@@ -30,12 +30,15 @@ class InverseRoot(keras.layers.Layer):
     """1 / sqrt(x), the operator RSQRT."""
 
     def call(self, inputs, training=None):
-        if training:  # a variance rounded to zero would make the gradient NaN
-            inputs = keras.ops.maximum(inputs, 1e-12)
-        return keras.ops.rsqrt(inputs)
+        return keras.ops.rsqrt(nonzero(inputs) if training else inputs)
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+
+def nonzero(variance):
+    """Return a variance without zeros, which rounding makes and whose gradient is NaN."""
+    return keras.ops.maximum(variance, 1e-12)
 
 
 @keras.saving.register_keras_serializable("gossamer")

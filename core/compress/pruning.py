@@ -17,7 +17,7 @@ import numpy as np
 
 from core.compress import toolkit
 from core.compress.masks import Masks, zeros_kept
-from core.errors import UserError, near_miss
+from core.errors import UserError, one_of
 
 __all__ = ["Pruner", "PruningPlan", "prunable_kernels", "sparsity_of", "zeros_kept"]
 
@@ -87,9 +87,7 @@ class PruningPlan:
             ("policy", POLICIES),
             ("block_pooling", POOLINGS),
         ):
-            if getattr(self, option) not in choices:
-                value = getattr(self, option)
-                raise UserError(f"Pruning: {option} is '{value}'.{near_miss(value, choices)}")
+            one_of(getattr(self, option), choices, f"Pruning: {option}")
         for option in ("begin_step", "end_step", "frequency"):
             _check_number(option, getattr(self, option), int)
         for option in ("initial_sparsity", "final_sparsity", "power"):

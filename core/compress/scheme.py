@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from core.errors import UserError, near_miss
+from core.errors import UserError, one_of
 
 OBSERVERS = ("moving_average", "minmax", "percentile", "mse", "learned")
 EXCEPTIONS = ("float", "pass")
@@ -48,10 +48,7 @@ class Scheme:
             if value not in allowed:
                 choices = " or ".join(map(str, allowed))
                 raise UserError(f"Quantization: {name} is {value}; it must be {choices}.")
-        if self.observer not in OBSERVERS:
-            raise UserError(
-                f"Quantization: observer is '{self.observer}'.{near_miss(self.observer, OBSERVERS)}"
-            )
+        one_of(self.observer, OBSERVERS, "Quantization: observer")
         if not 0 <= self.decay < 1:
             raise UserError(f"Quantization: decay is {self.decay}; it must be in [0, 1).")
         if not 50 < self.percentile <= 100:
@@ -59,11 +56,7 @@ class Scheme:
                 f"Quantization: percentile is {self.percentile}; it must be above 50, up to 100."
             )
         for name, value in self.exceptions.items():
-            if value not in EXCEPTIONS:
-                raise UserError(
-                    f"Quantization: the exception for '{name}' is '{value}'."
-                    f"{near_miss(value, EXCEPTIONS)}"
-                )
+            one_of(value, EXCEPTIONS, f"Quantization: the exception for '{name}'")
 
     def exception(self, operation) -> str | None:
         """Return "float", "pass" or None for a layer, by its name or its class's name."""

@@ -14,12 +14,14 @@ from core.compress.kernel_arithmetic import (
     added,
     codes_of,
     converted,
+    inverse_root,
     multiplied,
     rescaled_twice,
     softmax,
     step_of,
 )
 from core.compress.links import Linked
+from core.compress.primitive_layers import InverseRoot, nonzero
 from core.compress.tracing import is_exporting
 from core.layers.clip import Clip
 
@@ -122,6 +124,20 @@ class QuantizedSoftmax(SimulatedOperator):
 
 
 @keras.saving.register_keras_serializable("gossamer")
+class QuantizedInverseRoot(SimulatedOperator):
+    """1 / sqrt(x)."""
+
+    def plain(self):
+        return InverseRoot(name=self.name)
+
+    def call(self, inputs, training=None):
+        return super().call(nonzero(inputs) if training else inputs, training=training)
+
+    exact = staticmethod(tf.math.rsqrt)
+    rounded = staticmethod(inverse_root)
+
+
+@keras.saving.register_keras_serializable("gossamer")
 class QuantizedLeakyReLU(SimulatedOperator):
     """max(x, 0) + slope · min(x, 0), the slope in [0, 1]."""
 
@@ -180,6 +196,8 @@ def simulated_twin(operation, rank: int) -> Callable | None:
         return MatMul
     if kind == "MaskSum":
         return QuantizedMaskSum
+    if kind in ("InverseRoot", "Rsqrt"):
+        return QuantizedInverseRoot
     if kind in ("LeakyReLU", "LeakyRelu"):
         return partial(QuantizedLeakyReLU, float(operation.negative_slope))
     function = activation_of(operation)

@@ -16,7 +16,7 @@ from core.export.layer_names import WEIGHTED
 from core.export.metadata import labels, standard_normalisation
 from core.export.verification import Verification
 from core.files import sha256
-from core.model_card import PICTURES, ModelCard
+from core.model_card import PICTURES, UNSAID, ModelCard
 from core.run_folder import RunFolder
 from core.task import Task
 
@@ -92,6 +92,7 @@ def check_card(
     """
     stored = document.get("model_card", {})
     card = ModelCard.from_dict(stored, source=str(path))
+    stored = {**UNSAID, **stored}
     if run is not None:
         _beside_run(result, stored, run)
     else:
@@ -102,7 +103,7 @@ def check_card(
 
 def _beside_run(result: Verification, stored: Mapping, run: RunFolder) -> None:
     """Compare with the card the network was trained with; only the input size may be another."""
-    own = read_json(run.file("model_card.json"))
+    own = {**UNSAID, **read_json(run.file("model_card.json"))}
     wrong = [
         (name, shown)
         for name, shown in _entries_that_differ(stored, own)

@@ -204,6 +204,7 @@ def depthwise_norm(
     return activate(batch_norm(x, f"{name}.{first + 1}"), activation, f"{name}.{first + 2}")
 
 
-def linear(x, units: int, name: str):
-    """Multiply (N, C) by a matrix and shift, started as PyTorch's nn.Linear."""
-    return keras.layers.Dense(units, **_start("kernel", x.shape[-1], None), name=name)(x)
+def linear(x, units: int, name: str, *, use_bias: bool = True):
+    """Multiply (N, …, C) by a matrix and shift, started as PyTorch's nn.Linear."""
+    start = _start("kernel", x.shape[-1], None)
+    return keras.layers.Dense(units, use_bias=use_bias, **start, name=name)(x)

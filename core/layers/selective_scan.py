@@ -7,7 +7,10 @@ is plain operators, for every device and for files of builtin operators.
 
 from __future__ import annotations
 
+import math
+
 import keras
+import numpy as np
 import tensorflow as tf
 
 CHUNK = 32
@@ -85,6 +88,8 @@ def _scan(cut: _Cut, delta, values, a, b, c):
     for t in range(cut.chunk):
         state = tf.exp(delta[t] * a) * state + values[t] * b[t]
         outputs.append(tf.reduce_sum(state * c[t], axis=-2))
+    if isinstance(cut.chunks, int) and cut.chunks == 1:
+        return cut.whole(tf.stack(outputs, axis=2)), tf.zeros_like(state)
     starts = _later(_carried(tf.exp(tf.add_n(delta) * a), state), 1)
     since = 0.0
     for t in range(cut.chunk):
@@ -198,20 +203,24 @@ def _by_groups(function, rows, at_a_time: int):
     for x in rows:
         x = tf.pad(x, [(0, missing), *[(0, 0)] * (len(x.shape) - 1)])
         cut.append(tf.reshape(x, (groups, share, *x.shape[1:])))
-    kinds = [tf.float32] * 5
-    total, *parts = tf.map_fn(lambda group: function(*group), cut, fn_output_signature=tuple(kinds), parallel_iterations=1)
+    total, *parts = tf.map_fn(
+        lambda group: function(*group),
+        cut,
+        fn_output_signature=(tf.float32,) * 5,
+        parallel_iterations=1,  # one group's states in memory
+    )
     return tf.reduce_sum(total, axis=0), *(tf.reshape(x, (-1, *x.shape[2:]))[:count] for x in parts)
 
 
 @keras.saving.register_keras_serializable("gossamer")
 class SelectiveScan(keras.layers.Layer):
-    """The selective scan with its rates and its skip: y = scan(u, softplus(dt), b, c) + D · u.
+    """The selective scan with its own rates: y = scan(u, softplus(dt), -exp(A_log), b, c) + D · u.
 
-    Called with [u, dt, b, c]: u and dt (B, L, E), b and c (B, L, N), dt before its softplus. It
-    computes in float32 under any precision, since the state adds up over the whole sequence.
+    Called with [u, dt, b, c]: u and dt (B, …, E), b and c (B, …, N); the positions between first
+    and last axis are the sequence, row by row. Weights are Mamba's `A_log` (E, N), which starts as
+    log(1..N) for every channel, and `D` (E,), which starts as ones.
 
-    The weights are Mamba's: `A_log` (E, N), which starts as log(1..N) for each channel (S4D-Real)
-    and stands for the rates -exp(A_log), and `D` (E,), which starts as ones.
+    It computes in float32 whatever the precision: the state adds up over the whole sequence.
 
     Args:
         chunk: Steps of a chunk, see `selective_scan`.
@@ -225,43 +234,65 @@ class SelectiveScan(keras.layers.Layer):
 
     def build(self, input_shape):
         u, dt, b, c = (tuple(shape) for shape in input_shape)
-        if len(u) != 3 or u[2] is None or u != dt or len(b) != 3 or b[2] is None or b != c:
+        known = u[-1] is not None and b[-1] is not None
+        if len(u) < 3 or not known or u != dt or b != c or u[:-1] != b[:-1]:
             raise ValueError(
-                "The inputs must be [u, dt, b, c] with u and dt (B, L, E), b and c (B, L, N). "
+                "The inputs must be [u, dt, b, c] with u and dt (B, …, E), b and c (B, …, N). "
                 f"Received: input_shape={[u, dt, b, c]}"
             )
-        channels, states = u[2], b[2]
-        self.rates_log = self.add_weight(
-            name="A_log",
-            shape=(channels, states),
-            initializer=_LogOfNumbers(),
-            autocast=False,
-        )
-        self.skip = self.add_weight(name="D", shape=(channels,), initializer="ones", autocast=False)
+        own = {"autocast": False}  # small differences of rates count over long sequences
+        shape = (u[-1], b[-1])
+        self.rates = self.add_weight(name="A_log", shape=shape, initializer=log_of_numbers, **own)
+        self.skip = self.add_weight(name="D", shape=shape[:1], initializer="ones", **own)
 
     def call(self, inputs):
-        u, dt, b, c = (tf.cast(x, tf.float32) for x in inputs)
-        rates = -tf.exp(tf.convert_to_tensor(self.rates_log))
-        y = selective_scan(u, tf.nn.softplus(dt), rates, b, c, chunk=self.chunk)
-        return tf.cast(y + u * tf.convert_to_tensor(self.skip), self.compute_dtype)
+        u, dt, b, c = (as_sequence(tf.cast(x, tf.float32)) for x in inputs)
+        rates = -tf.exp(tf.convert_to_tensor(self.rates))
+        y = selective_scan(u, softplus(dt), rates, b, c, chunk=self.chunk)
+        y = y + u * tf.convert_to_tensor(self.skip)
+        return tf.cast(tf.reshape(y, shape_of(inputs[0])), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         return input_shape[0]
 
     def torch_weights(self) -> dict:
         """Return the published names."""
-        return {"A_log": (self.rates_log, None), "D": (self.skip, None)}
+        return {"A_log": (self.rates, None), "D": (self.skip, None)}
 
     def get_config(self):
         return {**super().get_config(), "chunk": self.chunk}
 
 
-class _LogOfNumbers(keras.initializers.Initializer):
-    """log(1..N) in every row."""
+def log_of_numbers(shape, dtype=None):
+    """Return log(1..N) for each of E channels: the start of `A_log` (S4D-Real)."""
+    numbers = np.log(np.arange(1, shape[1] + 1, dtype=np.float32))
+    return keras.ops.convert_to_tensor(np.broadcast_to(numbers, shape), dtype or "float32")
 
-    def __call__(self, shape, dtype=None):
-        numbers = keras.ops.log(keras.ops.arange(1, shape[1] + 1, dtype="float32"))
-        return keras.ops.cast(keras.ops.broadcast_to(numbers, shape), dtype or "float32")
 
-    def get_config(self):
-        return {}
+@tf.custom_gradient
+def softplus(x):
+    """Return log(1 + exp(x)), float32, to all digits in files too.
+
+    The converter makes EXP, ADD, LOG of `tf.nn.softplus`: infinite above 88, and at -9, a common
+    step size, it has three digits left. Here log(1 + z) = 2 artanh(z / (2 + z)) as a series.
+    """
+    z = tf.exp(-tf.abs(x))
+    ratio = z / (2.0 + z)  # at most 1/3
+    square = ratio * ratio
+    series = 1.0 / 15.0
+    for power in (13, 11, 9, 7, 5, 3, 1):
+        series = series * square + 1.0 / power
+    return tf.nn.relu(x) + 2.0 * ratio * series, lambda upstream: upstream * tf.sigmoid(x)
+
+
+def as_sequence(x):
+    """Return (B, L, K) of (B, …, K), position by position as they lie in memory."""
+    sides = x.shape[1:-1]
+    length = -1 if None in sides else math.prod(sides)
+    batch = tf.shape(x)[0] if x.shape[0] is None else x.shape[0]
+    return tf.reshape(x, (batch, length, x.shape[-1]))
+
+
+def shape_of(x):
+    """Return a tensor's shape as far as it is known: numbers, or a tensor where some are not."""
+    return tf.shape(x) if None in x.shape else x.shape

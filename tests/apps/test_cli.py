@@ -46,6 +46,26 @@ def test_help_loads_nothing_heavy():
     assert all(command in child.stdout for command in COMMANDS)
 
 
+def test_no_help_of_any_command_loads_anything_heavy():
+    """How long they take is measured by benchmarks/start_up.py."""
+    code = (
+        "import sys, contextlib, io, typer\n"
+        "from apps.__main__ import build\n"
+        "program = build()\n"
+        "for name, command in typer.main.get_command(program).commands.items():\n"
+        "    for word in [None, *getattr(command, 'commands', {})]:\n"
+        "        words = [name, *([word] if word else []), '--help']\n"
+        "        shown = io.StringIO()\n"
+        "        with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):\n"
+        "            program(words)\n"
+        "        assert 'Usage: ' in shown.getvalue(), words\n"
+        "heavy = ('tensorflow', 'keras', 'numpy', 'cv2', 'PIL', 'yaml', 'pydantic', 'matplotlib')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert child.stdout == "[]\n"
+
+
 @pytest.mark.parametrize("app", APPS.values(), ids=lambda app: app.name)
 def test_every_app_has_the_shared_commands(app):
     import importlib

@@ -32,7 +32,7 @@ def test_arguments_that_fit_pass(arguments, options):
             {"multiple": 4},
             r"\(H, W, C\) with H and W multiples of 4 \(or None\). Received: .*\(8, 9, 3\)",
         ),
-        (("s", (8, 8, 1)), {"channels": 3}, r"\(H, W, 3\) .* \(8, 8, 1\)"),
+        (("s", (8, 8, 1)), {"channels": 3}, r"\(H, W, 3\) .*\(8, 8, 1\)"),
         (("s", (None, 32, 3)), {"smallest": 33}, r"at least 33 \(or None\).*\(None, 32, 3\)"),
         (("s", (8, 3)), {}, r"\(H, W, C\)"),
         (("s", (130, 2)), {"sides": ("L",), "multiple": 4}, r"\(L, C\) with L multiples of 4"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def prepare(
         entry: dict[str, Any] = {"id": sample.id, "split": sample.split, "group": sample.group}
         for name, stack in stacks.items():
             file = f"{sample.split or 'images'}/{name}/{sample.id}.npy"
-            path = write_atomic(out / file, lambda part, stack=stack: np.save(part, stack))
+            path = write_atomic(out / file, partial(np.save, arr=stack))
             entry[name] = {"file": file, "bytes": path.stat().st_size}
         images.append({**entry, "corners": [corner[:2] for corner in corners]})
         if progress:

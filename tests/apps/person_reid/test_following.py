@@ -1,5 +1,7 @@
 """People cut out of a video: followed from frame to frame, named as Market-1501 does."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -69,8 +71,11 @@ def test_the_command_names_crops_so_that_they_can_be_indexed(video, tmp_path):
 
     assert read_info(video).frames == 90
     out = tmp_path / "crops"
-    result = CliRunner().invoke(app, ["crops", str(video), "--out", str(out), "--camera", "3"])
+    words = ["crops", str(video), "--out", str(out), "--camera", "3", "--json"]
+    result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert (found["input"], found["tracks"], found["crops"]) == (str(video), 2, 16)
     files = sorted(path.name for path in out.iterdir())
     assert len(files) == 16
     assert {parse_name(name) for name in files} == {(1, 3), (2, 3)}

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from keras import layers
 
+from core.compress import METHODS
 from core.compress.clustering import ClusteredKernel
 from core.compress.quantize import is_quantized
 from core.compress.quantized_kernel import QuantizedKernel
 from core.compress.quantizers import ActivationQuantizer
-from core.compress.stages import METHODS, STAGES, Cluster, Prune, Quantize, Stage, copied, stage_of
+from core.compress.stages import STAGES, Cluster, Prune, Quantize, Stage, copied, stage_of
 from core.errors import UserError
 
 
