@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 ENV := .venv
 READY := $(ENV)/.ready
 
-.PHONY: demo test lint tables clean
+.PHONY: demo test lint tables house clean
 
 demo: $(READY)
 	$(ENV)/bin/gossamer medseg demo
@@ -24,6 +24,9 @@ $(READY): requirements.txt setup.cfg pyproject.toml
 	$(ENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 		--config-settings editable_mode=compat --editable .
 	touch $@
+
+house: $(READY)
+	$(ENV)/bin/python tools/house.py docs/images/house.png
 
 clean:
 	rm -rf $(ENV) build dist *.egg-info

@@ -35,7 +35,7 @@ def main() -> None:
     from core.compress.pruning import Pruner, PruningPlan
     from core.compress.quantize import quantize_aware
     from core.compress.ranges import calibrate
-    from core.compress.stages import copied
+    from core.compress.stage import copied
     from core.export.benchmark import compare
 
     card = catalog.card(options.network, options.variant)

@@ -102,6 +102,11 @@ class LiteRTEngine:
         return tuple(None if n < 0 else int(n) for n in shape)
 
     @property
+    def output_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of the file's outputs, batch axis included."""
+        return [tuple(int(n) for n in detail["shape"]) for detail in self._outputs]
+
+    @property
     def output_indices(self) -> list[int]:
         """Numbers of the file's output tensors, in the order of the results."""
         return [int(detail["index"]) for detail in self._outputs]

@@ -35,6 +35,7 @@ class Network:
         features: Stride → layer whose output has that many pixels of the input's side for one: the
             maps that dense tasks build upon.
         smallest: Least height and width of an input.
+        any_size: Whether a model's sides may be open (None); not where positions have weights.
     """
 
     build: Callable[..., Any]
@@ -49,6 +50,7 @@ class Network:
     notes: Callable[[Mapping[str, Any], str], list[str]] = lambda state, file: []
     features: Mapping[int, str] = field(default_factory=dict)
     smallest: int = 1
+    any_size: bool = True
 
     def check_variant(self, variant: str | None) -> str:
         """Return the variant's name (the default for None), or raise a `UserError`."""

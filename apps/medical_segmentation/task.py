@@ -79,6 +79,11 @@ class MedicalSegmentation(Task):
 
     def training_input_shape(self, card: ModelCard, config: TrainConfig) -> tuple:
         varies = self.check_options(config.options)["multi_scale"] != "off"
+        if varies and not self.network(config.network).any_size:
+            raise UserError(
+                f"{config.network} takes images of one size only; train it with "
+                "--set options.multi_scale=off."
+            )
         height, width = (None, None) if varies else card.input_size
         return (height, width, card.channels)
 

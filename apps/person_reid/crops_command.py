@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from core.command_line import options as opt
+from core.command_line.program import program_name
 from core.command_line.tables import say, show_json
 from core.errors import UserError
 
@@ -16,6 +17,7 @@ SAMPLE = Path("/usr/share/doc/opencv-doc/examples/data/vtest.avi")
 
 
 def crops(
+    ctx: typer.Context,
     video: Annotated[
         str, typer.Argument(metavar="VIDEO", help="Of a camera that stands still; 'sample'.")
     ],
@@ -69,4 +71,4 @@ def crops(
         show_json({"out": out, "input": path, "tracks": len(tracks), "crops": len(files)})
         return
     say(f"Saved: {len(files)} crops of {len(tracks)} tracks in {out}")
-    say(f"Next: gossamer reid index RUN {out} --out crops.npz")
+    say(f"Next: {program_name(ctx)} index RUN {out} --out crops.npz")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from core.command_line import options as opt
-from core.command_line.program import task_of
+from core.command_line.program import program_name, task_of
 from core.command_line.quiet import load_tensorflow
 from core.command_line.tables import say, show_json, show_table
 
@@ -71,5 +71,5 @@ def place(
     show_table(("block", "found", *names), rows, title="Importance of each candidate")
     say(f"Saved: {out}")
     chosen = ",".join(found["placement"].values())
-    say(f"Next: gossamer reid train --data {data} --variant {variant} "
+    say(f"Next: {program_name(ctx)} train --data {data} --variant {variant} "
         f"--set options.placement={chosen} --out RUN")  # fmt: skip

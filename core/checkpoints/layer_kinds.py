@@ -8,7 +8,8 @@ the last part of the PyTorch name mapped to one of
 
 * `(variable, transpose)`, where `transpose` leads from PyTorch's layout to Keras's: None (the same
   layout), a tuple of axes as for `numpy.transpose`, or a function of the array; a function is best
-  followed by its inverse, `(variable, to_keras, to_torch)`, which the way back needs;
+  followed by its inverse, `(variable, to_keras, to_torch)`, which the way back needs, and may be
+  by what makes an array of another shape fit, `(variable, to_keras, to_torch, adapt)`;
 * a Keras layer of the table, whose entries then follow under this name and a dot.
 """
 
@@ -38,6 +39,8 @@ class Place:
         one_by_one: Whether kernels of size one may come with or without their spatial axes (a 1x1
             convolution's weight for a Dense layer, a Linear weight for a 1x1 convolution).
         one_value: Whether a single value stands for all (PReLU with one parameter).
+        adapt: Returns an array of another shape in the place's own (positions of another grid), or
+            None where it cannot.
     """
 
     variable: Any
@@ -45,6 +48,7 @@ class Place:
     to_torch: Callable[[np.ndarray], np.ndarray] | None = _same
     one_by_one: bool = False
     one_value: bool = False
+    adapt: Callable[[np.ndarray], np.ndarray | None] = lambda array: None
 
     @property
     def torch_shape(self) -> Shape | None:
@@ -67,6 +71,8 @@ class Place:
                 array = array.reshape(shape)
             elif self.one_value and array.shape == (1,):
                 array = np.broadcast_to(array, shape)
+            elif (adapted := self.adapt(array)) is not None and adapted.shape == shape:
+                array = adapted
             else:
                 return None
         try:
@@ -184,11 +190,12 @@ def _custom(layer) -> dict[str, Place]:
         if isinstance(entry, keras.layers.Layer):
             found |= {f"{leaf}.{inner}": place for inner, place in places(entry).items()}
             continue
-        variable, to_keras, *inverse = entry
+        variable, to_keras, *more = entry
         if to_keras is None:
             found[leaf] = Place(variable)
         elif callable(to_keras):
-            found[leaf] = Place(variable, to_keras, inverse[0] if inverse else None)
+            adapt = {"adapt": more[1]} if len(more) > 1 else {}
+            found[leaf] = Place(variable, to_keras, more[0] if more else None, **adapt)
         else:
             found[leaf] = _transposed(variable, tuple(to_keras))
     return found

@@ -69,7 +69,7 @@ def layer_noise(
         name = _original(name)
         gathered[name] = gathered.get(name, 0.0) + row
     return [
-        LayerNoise(name, _decibels(signal, error), _decibels(signal, own))
+        LayerNoise(name, decibels(signal, error), decibels(signal, own))
         for name, (signal, error, own) in gathered.items()
     ]
 
@@ -143,7 +143,8 @@ def _original(name: str) -> str:
     return re.sub(r"\.range(_\d+)?$", "", name)
 
 
-def _decibels(signal: float, noise: float) -> float:
+def decibels(signal: float, noise: float) -> float:
+    """Return 10 log10(signal / noise), two sums of squares, in dB."""
     if not noise:
         return math.inf
     return 10.0 * math.log10(signal / noise) if signal else -math.inf

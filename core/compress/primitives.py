@@ -29,6 +29,7 @@ from core.compress.primitive_rewriter import PrimitiveRewriter
 from core.compress.scheme import Scheme
 from core.errors import UserError
 from core.layers.instance_norm import InstanceNormalization
+from core.layers.own_range import OwnRange
 from core.layers.patches import LearnedPositions
 from core.layers.window_attention import RelativePositionBias, ShiftMask
 
@@ -255,6 +256,10 @@ class _Primitives(PrimitiveRewriter):
             twin.bias.assign(layer.bias)
         return twin
 
+    def own_range(self, call: Call) -> None:
+        """What only rounds anew is multiplied by one."""
+        self.set(call, self.affine(self.input(call), 1.0, 0.0, call.operation.name))
+
     def preprocessing(self, call: Call) -> None:
         """Rescaling and Normalization are a factor and a shift per channel."""
         factor, shift = affine_of(call.operation)
@@ -342,6 +347,7 @@ RULES = (
     (keras.layers.MultiHeadAttention, attention),
     ((LearnedPositions, RelativePositionBias), table_sum),
     (ShiftMask, shift_mask),
+    (OwnRange, _Primitives.own_range),
     (keras.layers.EinsumDense, _Primitives.einsum_dense),
     (keras.layers.Dense, _Primitives.dense_of_any_rank),
     ((keras.layers.Rescaling, keras.layers.Normalization), _Primitives.preprocessing),

@@ -12,172 +12,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
+from core.compress.adapt_stage import Adapt
+from core.compress.stage import Stage, check_choices, copied
 from core.errors import UserError, no_such
 
 # Quantization settles towards the end of its training; shares of the epochs.
 FREEZE_NORMS, FREEZE_RANGES = 0.6, 0.8
-
-
-class Stage:
-    """One method with its choices; by itself it changes nothing.
-
-    Args:
-        choices: Its own choices by name; a `UserError` for a wrong one.
-        after: The methods that the network went through before.
-    """
-
-    method = ""
-
-    def __init__(self, choices: Mapping[str, Any], after: Sequence[str] = ()):
-        self.choices, self.after = dict(choices), tuple(after)
-
-    def check(self, model) -> None:
-        """Raise a `UserError` when the choices do not fit a network, before hours of training.
-
-        Args:
-            model: The deployable float network, or what an earlier stage will make of it.
-        """
-
-    def prepare(self, model, samples: Sequence[np.ndarray]) -> keras.Model:
-        """Return the network to train, from a deployable float one.
-
-        Args:
-            model: A functional `keras.Model`; it is not changed.
-            samples: Network inputs for calibration, float32 (H, W, C).
-        """
-        return copied(model)
-
-    def fitted(self, model) -> keras.Model:
-        """Return what `fit` is called on for the network that `prepare` made: itself, mostly."""
-        return model
-
-    def callbacks(self, model, *, epochs: int, steps: int) -> list[keras.callbacks.Callback]:
-        """Return what acts while `model` trains for `epochs` of `steps` steps."""
-        return []
-
-    @property
-    def variables(self) -> list:
-        """State besides the model's, for resuming exactly."""
-        return []
-
-    @property
-    def settled(self) -> bool:
-        """Whether the network is as compressed as it shall be, so that it may be the best."""
-        return True
-
-    def finish(self, model) -> keras.Model:
-        """Return what is saved of the trained network."""
-        return model
-
-
-class Adapt(Stage):
-    """Low-rank updates under a teacher, by default the network itself (DSCLoRA, arXiv:2504.11271).
-
-    The network keeps its size and its layers; only its weights become better. Choices:
-
-    - "ranks": layer name or pattern → rank of its update; default 2 for every convolution;
-    - "rounds": how often updates are merged and begun anew;
-    - "task_weight", "teacher_weight", "affinity_weight": of the task's own loss, of the absolute
-      difference to the teacher's output, and of the spatial affinities' difference (FAKD's values);
-    - "features": layers whose affinities are compared; default three of the adapted ones;
-    - "positions": an affinity compares so many positions at most, pooled where there are more;
-    - "teacher": run folder of another network of the same outputs, such as a wider one;
-    - "teacher_features": that network's layers, one for each of "features"; default convolutions
-      with maps of the same size, evenly spaced.
-    """
-
-    method = "adapt"
-
-    def __init__(self, choices: Mapping[str, Any], after: Sequence[str] = ()):
-        super().__init__(choices, after)
-        known = {
-            "ranks": {"*": 2}, "rounds": 1, "task_weight": 0.5, "teacher_weight": 0.5,
-            "affinity_weight": 10.0, "features": [], "positions": 24 * 24, "teacher": None,
-            "teacher_features": [],
-        }  # fmt: skip
-        _check_choices(self.method, choices, known)
-        if self.after:
-            raise UserError("Adaptation comes before all other methods: adapt,quantize.")
-        self._own = {name: self.choices.get(name, value) for name, value in known.items()}
-        for name in ("rounds", "positions"):
-            if self._own[name] < 1:
-                raise UserError(f"adapt: {name} is {self._own[name]}; it must be 1 or more.")
-        for name in ("task_weight", "teacher_weight", "affinity_weight"):
-            if not self._own[name] >= 0:
-                raise UserError(f"adapt: {name} is {self._own[name]}; it must be 0 or more.")
-        if self._own["teacher_weight"] == self._own["affinity_weight"] == 0:
-            raise UserError("adapt: teacher_weight and affinity_weight are 0; raise one of them.")
-        for name, rank in self._own["ranks"].items():
-            if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
-                raise UserError(f"adapt: the rank of '{name}' is {rank!r}; give a whole number.")
-        teacher = self._own["teacher"]
-        if not (teacher is None or (isinstance(teacher, str) and teacher)):
-            raise UserError(f"adapt: teacher is {teacher!r}; give the folder of a run.")
-        if teacher is None and self._own["teacher_features"]:
-            raise UserError(
-                "adapt: teacher_features are of another network; give its run: teacher."
-            )
-        self._teacher = None
-
-    def learn_from(self, teacher) -> None:
-        """Take the deployable network of the run "teacher"; before anything else is called."""
-        self._teacher = teacher
-
-    def check(self, model):
-        self.fitted(self.prepare(model, ()))
-
-    def prepare(self, model, samples):
-        from core.compress.low_rank_adaptation import adapt
-
-        if self._own["teacher"] is None:
-            self._teacher = copied(model)
-        return adapt(model, self._own["ranks"])
-
-    def fitted(self, model):
-        from core.compress.distill import Distiller
-
-        weight = self._own["task_weight"]
-        return Distiller(model, self._teacher, self._terms(model), task_weight=weight)
-
-    def _terms(self, model) -> list:
-        from core.compress.distill import Affinity, FeatureMatch
-        from core.compress.teachers import check_teacher, paired_features
-        from core.layers.conv_lora import ConvLoRA
-
-        names = self._own["features"]
-        if not names:
-            adapted = [layer.name for layer in model.layers if isinstance(layer, ConvLoRA)]
-            names = list(dict.fromkeys(adapted[i * (len(adapted) - 1) // 2] for i in range(3)))
-        last, taught = (
-            network.outputs[0]._keras_history.operation.name for network in (model, self._teacher)
-        )
-        if self._own["teacher"] is not None:
-            check_teacher(model, self._teacher)
-        terms = []
-        if self._own["teacher_weight"]:
-            weight = self._own["teacher_weight"]
-            terms.append(FeatureMatch({last: taught}, weight=weight, distance="l1"))
-        if self._own["affinity_weight"]:
-            weight, positions = self._own["affinity_weight"], self._own["positions"]
-            pairs = [(name, name) for name in names]
-            if self._own["teacher"] is not None:
-                theirs = self._own["teacher_features"]
-                pairs = paired_features(model, self._teacher, names, theirs)
-            terms.append(Affinity(pairs, weight=weight, max_positions=positions))
-        return terms
-
-    def callbacks(self, model, *, epochs, steps):
-        from core.compress.low_rank_adaptation import Rounds
-
-        rounds = self._own["rounds"]
-        return [Rounds(max(1, epochs // rounds))] if rounds > 1 else []
-
-    def finish(self, model):
-        from core.compress.low_rank_adaptation import merged
-
-        return merged(model)
 
 
 class Prune(Stage):
@@ -193,7 +34,7 @@ class Prune(Stage):
         own = {"sparsity": "final_sparsity"}
         hidden = ("method", "final_sparsity")
         names = [name for name in names if name not in hidden]
-        _check_choices(self.method, choices, dict.fromkeys([*names, *own]))  # the plan checks kinds
+        check_choices(self.method, choices, dict.fromkeys([*names, *own]))  # the plan checks kinds
         if "cluster" in self.after or "quantize" in self.after:
             raise UserError("Pruning comes before clustering and quantization: prune,cluster,…")
         self._plan = {own.get(name, name): value for name, value in self.choices.items()}
@@ -240,7 +81,7 @@ class Cluster(Stage):
 
         known = dataclasses.asdict(ClusterPlan())
         del known["preserve_sparsity"]  # follows from the methods before
-        _check_choices(self.method, choices, known)
+        check_choices(self.method, choices, known)
         if "quantize" in self.after:
             raise UserError("Clustering comes before quantization: cluster,quantize.")
         self.plan = ClusterPlan(**self.choices, preserve_sparsity="prune" in self.after)
@@ -287,7 +128,7 @@ class Quantize(Stage):
         scheme = dataclasses.asdict(Scheme())
         own = {"equalize": False, "freeze_norms": FREEZE_NORMS, "freeze_ranges": FREEZE_RANGES,
                "task_weight": 1.0, "teacher_weight": 0.0}  # fmt: skip
-        _check_choices(self.method, choices, {**scheme, **own})
+        check_choices(self.method, choices, {**scheme, **own})
         if "quantize" in self.after:
             raise UserError("The network is quantized already; quantize the float network instead.")
         self.scheme = Scheme(**{n: v for n, v in self.choices.items() if n in scheme})
@@ -391,33 +232,3 @@ def stage_of(compress: Mapping[str, Any]) -> Stage:
     if method not in STAGES:
         raise no_such("method of compression", method, STAGES)
     return STAGES[method](compress.get("choices") or {}, compress.get("after") or ())
-
-
-def copied(model) -> keras.Model:
-    """Return a copy of a functional model with the same weights."""
-    uncompiled = keras.Model(model.input, model.output, name=model.name)
-    clone = keras.models.clone_model(uncompiled)
-    clone.set_weights(model.get_weights())
-    return clone
-
-
-_KINDS = (
-    (bool, bool, "true or false"),
-    (int, int, "a whole number"),
-    (float, int | float, "a number"),
-    (Mapping, Mapping, "'name: value' entries"),
-    (list, list, "a list of names"),
-)
-
-
-def _check_choices(method: str, choices: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    """Raise a `UserError` for an unknown choice, or one of another kind than its default."""
-    for name, value in choices.items():
-        if name not in known:
-            raise no_such("key", name, known, where=method)
-        for kind, allowed, words in _KINDS:
-            if isinstance(known[name], kind):
-                fits = isinstance(value, allowed) and isinstance(value, bool) == (kind is bool)
-                if not fits:
-                    raise UserError(f"{method}: {name} is {value!r}; give {words}.")
-                break

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from core.data.index import Sample
-from core.errors import UserError
+from core.errors import UserError, readable
 
 Examined = tuple[list[str], str]
 
@@ -44,7 +44,7 @@ def check_samples(
                     f"Sample '{sample.id}' ({sample.split}) has the same content as '{other.id}' "
                     f"({other.split}); keep it in one split."
                 )
-    return problems
+    return list(map(readable, problems))
 
 
 def digest(values: np.ndarray) -> str:

@@ -20,6 +20,7 @@ SPLIT_FOLDERS = {
     **{"val": "val", "valid": "val", "validation": "val", "valset": "val"},
     **{"test": "test", "testing": "test", "testset": "test"},
 }
+_LONGEST = 1000  # digits of a number; Python reads no more than 4300
 _AT_REST_NS = 2 * 10**9  # a folder changed this long ago: no clock is too coarse to tell
 
 
@@ -96,7 +97,7 @@ def is_visible(name: str) -> bool:
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Return the sort key that puts `2.png` before `10.png`."""
     return [
-        (0, int(part), "") if part.isdecimal() else (1, 0, part)
+        (0, int(part), "") if part.isdecimal() and len(part) < _LONGEST else (1, 0, part)
         for part in re.split(r"(\d+)", name)
     ]
 
@@ -120,8 +121,15 @@ def folders(path: Path) -> list[Path]:
 def _folder_names(path: Path, changed: int) -> tuple[str, ...]:
     """List a folder. Remembered, as every reader asks again for folders of thousands of files."""
     with os.scandir(path) as entries:
-        names = [one.name for one in entries if one.is_dir() and is_visible(one.name)]
+        names = [one.name for one in entries if is_visible(one.name) and _leads_to_folder(one)]
     return tuple(sorted(names, key=natural_key))
+
+
+def _leads_to_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def subfolder(path: Path, *names: str) -> Path | None:

@@ -110,13 +110,13 @@ def read_size(path: str | os.PathLike) -> tuple[int, int]:
     with _explained(path):
         try:
             with _opened(path) as image:
-                width, height = image.size
+                width, height = map(int, image.size)
                 return (width, height) if _swapped_by_exif(image) else (height, width)
         except OSError:
             if path.suffix.lower() not in _TIFF:
                 raise
             with _opened_tiff(path, 0) as page:
-                return page.imagelength, page.imagewidth
+                return int(page.imagelength), int(page.imagewidth)
 
 
 def count_pages(path: str | os.PathLike) -> int:

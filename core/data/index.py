@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from core.data.folders import natural_key
-from core.errors import UserError, no_such
+from core.errors import UserError, no_such, readable
 
 SPLITS = ("train", "val", "test")
 
@@ -69,6 +69,10 @@ class Index:
     labels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def __post_init__(self):
+        # They name what was found, and go to terminals and reports.
+        object.__setattr__(self, "notes", tuple(map(readable, self.notes)))
+
     def __len__(self) -> int:
         return len(self.samples)
 
@@ -108,9 +112,17 @@ class Index:
         """
         digest = hashlib.sha256()
         for s in self.samples:
-            sizes = [path.stat().st_size for path in (*s.inputs, *s.targets)]
+            sizes = [_size(path) for path in (*s.inputs, *s.targets)]
             digest.update(repr((s.id, s.split, s.label, s.group, sizes)).encode())
         return digest.hexdigest()[:16]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:  # a listed file that is gone, or a link to one
+        reason = (error.strerror or "input/output error").lower()
+        raise UserError(f"{path}: cannot be read ({reason}); take it out or replace it.") from error
 
 
 def make_index(

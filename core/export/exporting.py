@@ -113,6 +113,7 @@ def export(
             task, card, data or run.config.data, format if data else run.config.format, samples
         )
         notes.append(f"calibrated with {source}")
+    evened = own_path and evens_channels(model, equalize or task.equalizes)
     if own_path:
         model, widened = integer_network(
             model,
@@ -140,6 +141,8 @@ def export(
         "io": io,
         "calibration": "quantization-aware training" if trained else source,
         "calibrator": None if source is None else calibrator,
+        "equalized": evened,
+        "biases_corrected": correct_bias,
         "compression": dict(run.config.compress) or None,
         "run": run.path.resolve().name,
         "model_sha256": sha256(run.file("model.keras")),
@@ -227,13 +230,13 @@ def integer_network(
         pixels: `ModelCard.pixel_range` of a float network.
         observer: Of its calibration.
     """
-    from core.compress.equalize import correct_biases, equalize, has_instance_norms
+    from core.compress.equalize import correct_biases, equalize
     from core.compress.integer import integer_form
     from core.compress.quantize import is_quantized
 
     notes: list[str] = []
     if not is_quantized(model):
-        if rescale or has_instance_norms(model):  # whose rounding fails without
+        if evens_channels(model, rescale):
             model, pairs = equalize(model, calibration)
             notes.append(f"{len(pairs)} pairs of layers equalized")
         model = calibrated_network(model, calibration, pixels, observer)
@@ -242,6 +245,15 @@ def integer_network(
         corrected = correct_biases(folded, calibration)
         notes.append(f"biases of {len(corrected)} layers corrected")
     return folded, [*notes, *widened]
+
+
+def evens_channels(model, wished: bool) -> bool:
+    """Return whether post-training int8 of a network evens its channels first."""
+    from core.compress.equalize import has_instance_norms
+    from core.compress.quantize import is_quantized
+
+    # Instance norms cannot be rounded without.
+    return not is_quantized(model) and (wished or has_instance_norms(model))
 
 
 def calibrated_network(
@@ -294,8 +306,22 @@ def check_converted(
     content: bytes, precision: str, name: str, *, float_allowed: bool = False
 ) -> None:
     """Raise `CheckFailed` when a converted file would not run as promised; name the layers."""
-    from core.export.inspect import float_operators, foreign_operators, requantisation
+    from core.export.inspect import (
+        check_file,
+        float_operators,
+        foreign_operators,
+        requantisation,
+    )
 
+    try:
+        check_file(content)
+    except UserError as error:
+        reason = str(error).split(": ", 2)[-1].split(";")[0]
+        raise CheckFailed(
+            f"{name}: the converter wrote a file that does not run ({reason}), as where a layer is "
+            "zero for every calibration sample; pass more --samples, or export --precision int8, "
+            "which widens such ranges."
+        ) from error
     foreign = sorted({operator.name for operator in foreign_operators(content)})
     if foreign:
         raise CheckFailed(

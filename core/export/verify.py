@@ -1,96 +1,43 @@
 """An export is not done when the converter returns: run the file beside the Keras model.
 
 The file is loaded the way a phone loads it (XNNPACK, the default delegate) and with the reference
-kernels, on real samples, and compared by output and by the task's own metric.
+kernels, on real samples, and compared by output and by the task's own metric. Its card, its kernels
+and its ranges are compared too, so that what is wrong has a name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from core.data.index import spread
-from core.documents import read_json
+from core.data.index import Index, spread
 from core.engines import Engine, KerasEngine, LiteRTEngine, output_error, signal_to_noise
 from core.errors import UserError
 from core.evaluate import run as run_on
+from core.export.card_checks import check_arithmetic, check_card, check_sidecar
 from core.export.convert import computed_network
-from core.export.exporting import deployable
-from core.export.inspect import (
-    check_file,
-    float_operators,
-    foreign_operators,
-    operators,
-    output_steps,
-    requantisation,
-    xnnpack_share,
-)
+from core.export.diagnosis import diagnose
+from core.export.exporting import deployable, evens_channels
+from core.export.file_checks import check_loading, check_operators
+from core.export.graph import read_bytes
+from core.export.inspect import check_file, output_steps
 from core.export.metadata import extract
+from core.export.network_checks import FLOAT_BOUND, Beside, check_function, check_kernels
+from core.export.ranges import check_ranges
+from core.export.verification import Check, Verification
 from core.files import sha256
 from core.model_card import ModelCard
 from core.run_folder import RunFolder
 from core.task import Task
 
-FLOAT_BOUND = 1e-4  # of the output's largest value
+__all__ = ["Check", "Verification", "verify"]
+
 OUTPUT_SAMPLES = 16
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of a verification.
-
-    Attributes:
-        check: What was looked at.
-        value: What was found.
-        bound: What it must be; empty for information only.
-        ok: Whether it holds; None for information only.
-    """
-
-    check: str
-    value: str | float | int
-    bound: str = ""
-    ok: bool | None = None
-
-
-@dataclass
-class Verification:
-    """The outcome of `verify`.
-
-    Attributes:
-        file: Name of the file.
-        precision: As the export recorded it.
-        rows: The checks in order.
-        metrics: {"keras" | "file" | "file_reference": summary of the task's scores}.
-        protocol: Definition of those scores.
-        notes: What was compared with what, in sentences.
-        subject: What the numbers are about, so that a later reader can tell whether they still
-            hold: "sha256" of the file, "model_sha256" of the Keras weights, "fingerprint" of
-            the data, "split" and "samples".
-    """
-
-    file: str
-    precision: str
-    subject: dict[str, str | int] = field(default_factory=dict)
-    rows: list[Check] = field(default_factory=list)
-    metrics: dict[str, dict] = field(default_factory=dict)
-    protocol: str = ""
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def passed(self) -> bool:
-        """Whether every check that has a bound holds."""
-        return all(row.ok is not False for row in self.rows)
-
-    def to_dict(self) -> dict:
-        """Return everything as JSON-ready values."""
-        return {**asdict(self), "passed": self.passed}
-
-    def add(self, check: str, value, bound: str = "", ok: bool | None = None) -> None:
-        """Append a line."""
-        self.rows.append(Check(check, value, bound, None if ok is None else bool(ok)))
+KERNELS = {"file": "XNNPACK", "file_reference": "reference kernels"}
+# What rounding activations must leave of the outputs, in dB (measured: 11.9 and 30 at least).
+LEAST_DB = {"dynamic": 6.0, "int8": 6.0, "int16x8": 20.0}
 
 
 def verify(
@@ -126,28 +73,24 @@ def verify(
     run = _find_run(task, path, run)
     result = Verification(path.name, str(document.get("precision", "unknown")))
     result.subject["sha256"] = sha256(path)
-    _check_sidecar(result, path)
-    _check_operators(result, path, document)
-    engines = _load(result, path, card)
-    if run is not None:
-        _check_origin(result, document, run)
-        data, format = (data, format) if data else (run.config.data, run.config.format)
-    if not data:
-        result.notes.append("no data: outputs and metric were not compared; pass --data")
-        return result
-    index = task.read(data, format)
-    result.subject |= {"fingerprint": index.fingerprint(), "split": split}
-    index = spread(index.split(split), samples)
-    result.subject["samples"] = len(index)
-    result.notes.append(f"{len(index)} samples of {data} ({split})")
-    if run is not None:
-        model, _ = deployable(task, run, card.input_size)
-        model = computed_network(model, result.precision)
-        engines = {"keras": KerasEngine(model, card), **engines}
-        _compare_outputs(result, task, path, engines, index)
-    else:
-        result.notes.append("no run folder found: not compared with Keras; pass --run")
-    _compare_metrics(result, task, engines, index, advance)
+    content = read_bytes(path)
+    check_sidecar(result, path, document)
+    check_operators(result, content, document)
+    check_arithmetic(result, content)
+    engines = check_loading(result, path, card)
+    shape, outputs = _shapes(engines)
+    check_card(result, task, path, document, run, input_shape=shape, output_shapes=outputs)
+    engines = _fitted(result, engines, card, shape)
+    index = _held_out(result, task, run, data, format, split, samples)
+    if run is None:
+        result.notes.append(
+            "no run folder found: kernels, outputs, normalisation, decoding and the order of "
+            "labels were not compared with the Keras network; pass --run"
+        )
+    elif engines:
+        _compare_network(result, task, content, document, run, engines, index)
+    if index is not None and engines:
+        _compare_metrics(result, task, engines, index, advance, partly=samples is not None)
     if run is not None:
         try:
             run.add_metrics(f"verify/{path.name}", result.to_dict())
@@ -165,75 +108,125 @@ def _find_run(task: Task, path: Path, run) -> RunFolder | None:
     return RunFolder(around, app=task.name) if (around / "config.yaml").is_file() else None
 
 
-def _check_sidecar(result: Verification, path: Path) -> None:
-    sidecar = path.with_suffix(".json")
-    if not sidecar.is_file():
-        return
-    try:
-        recorded = read_json(sidecar).get("sha256")
-    except (ValueError, AttributeError):
-        raise UserError(f"{sidecar}: is damaged; export the file again.") from None
-    result.add("sha256 as exported", sha256(path)[:12], "equal", sha256(path) == recorded)
+def _shapes(engines: Mapping[str, Engine]) -> tuple[tuple | None, list[tuple]]:
+    """Return the shapes of a file's input and outputs without the batch axis."""
+    for engine in engines.values():
+        if isinstance(engine, LiteRTEngine):
+            return engine.input_shape[1:], [shape[1:] for shape in engine.output_shapes]
+    return None, []
 
 
-def _check_origin(result: Verification, document: dict, run: RunFolder) -> None:
-    """A file exported before the run was trained on is compared with the wrong weights."""
-    current = sha256(run.file("model.keras"))
-    result.subject["model_sha256"] = current
-    same = document.get("model_sha256") == current
-    result.add("exported from the run's present weights", "yes" if same else "no", "yes", same)
-
-
-def _check_operators(result: Verification, path: Path, document: dict) -> None:
-    foreign = sorted({operator.name for operator in foreign_operators(path)})
-    total = len(operators(path))
-    result.add(
-        "builtin operators only", ", ".join(foreign) or f"{total} builtin", "all", not foreign
-    )
-    if result.precision == "int8":
-        floating = float_operators(path)
-        named = ", ".join(f"{o.name} {o.outputs[0].name}" for o in floating[:3])
-        choices = (document.get("compression") or {}).get("choices") or {}
-        if "float" in (choices.get("exceptions") or {}).values():
-            result.add("operators left in float, as chosen", named or 0)
-        else:
-            result.add("operators left in float", named or 0, "0", not floating)
-    entries = requantisation(path)
-    if entries:
-        fatal = [entry for entry in entries if entry.fatal]
-        shown = "; ".join(map(str, fatal[:3])) or f"{len(entries)} ratios"
-        result.add("scale ratios XNNPACK computes", shown, "all", not fatal)
-
-
-def _load(result: Verification, path: Path, card: ModelCard) -> dict[str, Engine]:
-    """Return the engines that load the file; the default delegate must."""
-    engines: dict[str, Engine] = {}
-    for key, delegate, label in (
-        ("file", True, "loads in the default delegate (XNNPACK)"),
-        ("file_reference", False, "loads with the reference kernels"),
-    ):
-        try:
-            engines[key] = LiteRTEngine(path, card, delegate=delegate)
-            result.add(label, "yes", "yes", True)
-        except UserError as error:
-            result.add(label, str(error), "yes", False)
-    if "file" in engines:
-        taken, total = xnnpack_share(path)
-        result.add("operators XNNPACK took", f"{taken} of {total}")
+def _fitted(
+    result: Verification, engines: dict[str, Engine], card: ModelCard, shape: tuple | None
+) -> dict[str, Engine]:
+    """Return the engines with the size that the file really takes; none where nothing fits it."""
+    if shape is None:
+        return {}
+    if shape[-1] != card.channels:
+        result.notes.append("nothing was run on samples: the file takes other channels")
+        return {}
+    size = tuple(b if a is None else a for a, b in zip(shape, card.input_size, strict=False))
+    for engine in engines.values():
+        engine.card = card.replace(input_size=size)
     return engines
 
 
-def _compare_outputs(result: Verification, task: Task, path: Path, engines, index) -> None:
+def _held_out(
+    result: Verification,
+    task: Task,
+    run: RunFolder | None,
+    data: str | None,
+    format: str,
+    split: str,
+    samples: int | None,
+) -> Index | None:
+    """Return the samples to compare on, or None where no data are named."""
+    if run is not None and not data:
+        data, format = run.config.data, run.config.format
+    if not data:
+        result.notes.append("no data: outputs and metric were not compared on samples; pass --data")
+        return None
+    index = task.read(data, format)
+    result.subject |= {"fingerprint": index.fingerprint(), "split": split}
+    index = spread(index.split(split), samples)
+    result.subject["samples"] = len(index)
+    result.notes.append(f"{len(index)} samples of {data} ({split})")
+    return index
+
+
+def _compare_network(
+    result: Verification,
+    task: Task,
+    content: bytes,
+    document: Mapping,
+    run: RunFolder,
+    engines: dict[str, Engine],
+    index: Index | None,
+) -> None:
+    """Compare a file with the network of its run, which joins the engines as "keras"."""
+    file = next(iter(engines.values()))
+    if file.card.channels != run.card.channels:
+        result.notes.append("not compared with Keras: the run's network takes other channels")
+        return
+    model, card = deployable(task, run, file.card.input_size)
+    keras = KerasEngine(computed_network(model, result.precision), card)
+    samples, given = None, None
+    if index is not None:
+        chosen = spread(index, OUTPUT_SAMPLES).samples
+        samples = np.stack([task.network_input(sample, card) for sample in chosen])
+        given = np.stack([task.network_input(sample, file.card) for sample in chosen])
+    current = sha256(run.file("model.keras"))
+    result.subject["model_sha256"] = current
+    fresh = document.get("model_sha256") == current
+    result.add("exported from the run's present weights", "yes" if fresh else "no", "yes", fresh)
+    beside = Beside(content, model, card, result.precision, samples)
+    wrong = check_kernels(result, beside, document, rescaled=evens_channels(model, task.equalizes))
+    agrees = check_function(result, beside)
+    if not fresh:
+        result.blame(_staleness(document, run, bool(wrong) or not agrees))
+    elif wrong or not agrees:
+        diagnose(result, beside, wrong)
+    if samples is not None:
+        _compare_outputs(result, content, keras, engines, samples, given)
+        _compare_rounding(result, beside, engines, samples)
+        check_ranges(result, content, samples, beside.wanted["samples"] if agrees else None)
+    engines["keras"] = keras
+
+
+def _staleness(document: Mapping, run: RunFolder, differs: bool) -> str:
+    name, own = document.get("run"), run.path.resolve().name
+    whose = f" ('{name}')" if name not in (None, own) else ""
+    if differs:
+        return (
+            f"most likely the run was trained on after the export, or the file is another run's"
+            f"{whose}: its weights are not those of {run.path / 'model.keras'}; export the run "
+            "again, or pass the file's own --run"
+        )
+    return (
+        f"most likely model.keras was written again after the export{whose}, or the hash in the "
+        "file was changed: the weights are equal; export the run again, so that the record fits"
+    )
+
+
+def _compare_outputs(
+    result: Verification,
+    content: bytes,
+    keras: Engine,
+    engines: Mapping[str, Engine],
+    samples: np.ndarray,
+    given: np.ndarray,
+) -> None:
+    """Compare outputs for the run's inputs with the file's for what its own card makes of them."""
     from core.compress.quantize import is_quantized
 
-    chosen = spread(index, OUTPUT_SAMPLES).samples
-    card, simulated = engines["keras"].card, is_quantized(engines["keras"].model)
-    inputs = np.stack([task.network_input(sample, card) for sample in chosen])
-    reference = engines["keras"](inputs)
-    for key, name in (("file", "XNNPACK"), ("file_reference", "reference kernels")):
+    simulated = is_quantized(keras.model)
+    reference = keras(samples)
+    for key, name in KERNELS.items():
         if key not in engines:
             continue
-        outputs = engines[key](inputs)
+        outputs = engines[key](given)
+        if [a.shape for a in outputs] != [a.shape for a in reference]:
+            return  # which `check_function` has found
         error = output_error(reference, outputs)
         if result.precision == "float32":
             result.add(
@@ -242,33 +235,68 @@ def _compare_outputs(result: Verification, task: Task, path: Path, engines, inde
                 f"≤ {FLOAT_BOUND:g} of the largest output",
                 error <= FLOAT_BOUND,
             )
-        else:
-            decibels = signal_to_noise(reference, outputs)
-            shown = f"{error:.3g} of the largest; {decibels:.1f} dB SNR"
-            result.add(f"output error, {name}", shown if error else "none, equal in every bit")
-            steps = output_steps(path, engines[key].output_indices)
-            if simulated and None not in steps:
-                within = [
-                    np.mean(np.abs(a - b) <= 1.01 * step)
-                    for a, b, step in zip(reference, outputs, steps, strict=True)
-                ]
-                result.add(f"outputs within a step, {name}", f"{min(within):.2%}")
+            continue
+        decibels = signal_to_noise(reference, outputs)
+        shown = f"{error:.3g} of the largest; {decibels:.1f} dB SNR"
+        result.add(f"output error, {name}", shown if error else "none, equal in every bit")
+        steps = output_steps(content, engines[key].output_indices)
+        if simulated and None not in steps:
+            within = [
+                np.mean(np.abs(a - b) <= 1.01 * step)
+                for a, b, step in zip(reference, outputs, steps, strict=True)
+            ]
+            result.add(f"outputs within a step, {name}", f"{min(within):.2%}")
 
 
-def _compare_metrics(result: Verification, task: Task, engines, index, advance) -> None:
-    found: dict[str, list] = {}
-    for key, engine in engines.items():
-        results = run_on(task, engine, index.samples, advance=advance)
-        if task.compares_results:
-            results = found[key] = list(results)
-        scores = task.score(iter(results), engine.card)
+def _compare_rounding(
+    result: Verification, beside: Beside, engines: Mapping[str, Engine], samples: np.ndarray
+) -> None:
+    """Compare a file with its own float form: what rounding activations does to the outputs."""
+    least = LEAST_DB.get(result.precision)
+    if least is None:
+        return
+    exact = beside.cut(beside.file(samples))
+    for key, name in KERNELS.items():
+        if key in engines:
+            decibels = signal_to_noise(exact, engines[key](samples))
+            result.add(
+                f"left by rounding activations, {name}",
+                f"{decibels:.1f} dB",
+                f"≥ {least:g} dB",
+                decibels >= least,
+            )
+
+
+def _compare_metrics(
+    result: Verification,
+    task: Task,
+    engines: Mapping[str, Engine],
+    index: Index,
+    advance: Callable[[int], None] | None,
+    *,
+    partly: bool,
+) -> None:
+    """Score every engine; no more than a note where a choice of samples has no score (`partly`)."""
+    found: dict[str, Sequence] = {}
+    for key in sorted(engines, key=lambda key: key != "keras"):
+        engine = engines[key]
+        try:
+            results = run_on(task, engine, index.samples, advance=advance)
+            if task.compares_results:
+                results = found[key] = list(results)
+            scores = task.score(iter(results), engine.card)
+        except UserError as error:
+            if result.passed and not partly:
+                raise
+            result.notes.append(f"the samples were not scored: {error}".rstrip("."))
+            return
         result.metrics[key], result.protocol = scores.summary, scores.protocol
-    if "keras" in found and "file" in found:
+    if task.compares_results and "keras" in found and "file" in found:
         card = engines["file"].card
         for what, share, least in task.agreement(found["keras"], found["file"], card):
             result.add(what, f"{share:.2%}", f"≥ {least:.0%}", share >= least)
     name = task.headline
-    for key, label in (("file", "XNNPACK"), ("file_reference", "reference kernels")):
+    for key, label in KERNELS.items():
         if key not in result.metrics:
             continue
         value = result.metrics[key][name]

@@ -13,12 +13,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-CHUNK = 32
+LONGEST_CHUNK = 16
+RADIX = 8  # chunks whose ends are carried over one after the other
 # How many values of states the gradient computes again at a time: 64 MiB, and as much of decays.
 STATES_AT_A_TIME = 2**24
 
 
-def selective_scan(u, delta, a, b, c, *, chunk: int = CHUNK):
+def selective_scan(u, delta, a, b, c, *, chunk: int | None = None):
     """Return y with y_t = c_t · h_t and h_t = exp(delta_t · a) · h_{t-1} + delta_t · u_t · b_t.
 
     Every one of E channels has a state h of N values, which starts at zero. The sequence is cut
@@ -34,11 +35,12 @@ def selective_scan(u, delta, a, b, c, *, chunk: int = CHUNK):
         delta: Step sizes, float32 (B, L, E), not negative.
         a: Rates, float32 (E, N), not positive.
         b, c: Weights into and out of the state, float32 (B, L, N).
-        chunk: Steps of a chunk.
+        chunk: Steps of a chunk; None takes `chunk_length`.
 
     Returns:
         y, float32 (B, L, E).
     """
+    chunk = chunk or chunk_length(u.shape[1])
 
     @tf.custom_gradient
     def run(delta, values, a, b, c):
@@ -51,6 +53,14 @@ def selective_scan(u, delta, a, b, c, *, chunk: int = CHUNK):
         return y, gradient
 
     return run(delta, delta * u, tf.transpose(a), b, c)
+
+
+def chunk_length(length: int | None) -> int:
+    """Return how many steps a chunk of a sequence has, as measured.
+
+    Every step is 14 operators of the graph, so short sequences have short chunks.
+    """
+    return LONGEST_CHUNK if length is None else max(1, min(LONGEST_CHUNK, length // 128))
 
 
 class _Cut:
@@ -104,27 +114,45 @@ def _later(chunks, by):
 
 
 def _carried(decay, state):
-    """Return h of axis 1 with h_m = decay_m · h_{m-1} + state_m; h of before the first is zero.
-
-    In every round an entry takes in as many of its forerunners as it holds already.
-    """
+    """Return h of axis 1 with h_m = decay_m · h_{m-1} + state_m; h of before the first is zero."""
+    count = decay.shape[1]
+    if count is not None and count > 2 * RADIX:
+        return _carried_by_groups(decay, state)
 
     def double(by, decay, state):
+        """Let every entry take in as many of its forerunners as it holds already."""
         state = state + decay * _later(state, by)
         return 2 * by, decay * _later(decay, by), state
 
-    by, chunks = 1, decay.shape[1]
-    if chunks is None:
-        chunks = tf.shape(decay)[1]
+    if count is None:
+        count = tf.shape(decay)[1]
         return tf.while_loop(
-            lambda by, *_: by < chunks,
+            lambda by, *_: by < count,
             double,
-            (tf.constant(by), decay, state),
+            (tf.constant(1), decay, state),
             (tf.TensorShape(()), decay.shape, state.shape),
         )[2]
-    while by < chunks:
+    by = 1
+    while by < count:
         by, decay, state = double(by, decay, state)
     return state
+
+
+def _carried_by_groups(decay, state):
+    """Return the same: within groups first, then over the groups' ends."""
+    _, count, *rest = decay.shape
+    groups = -(-count // RADIX)
+    ends = ((0, 0), (0, groups * RADIX - count), (0, 0), (0, 0))
+    decays, states = (
+        tf.unstack(tf.reshape(tf.pad(x, ends), (-1, groups, RADIX, *rest)), axis=2)
+        for x in (decay, state)
+    )
+    for t in range(1, RADIX):
+        states[t] += decays[t] * states[t - 1]
+        decays[t] *= decays[t - 1]
+    starts = _later(_carried(decays[-1], states[-1]), 1)
+    states = tf.stack([s + d * starts for s, d in zip(states, decays, strict=True)], axis=2)
+    return tf.reshape(states, (-1, groups * RADIX, *rest))[:, :count]
 
 
 def _gradients(cut: _Cut, delta, values, a, b, c, upstream, starts):
@@ -223,14 +251,14 @@ class SelectiveScan(keras.layers.Layer):
     It computes in float32 whatever the precision: the state adds up over the whole sequence.
 
     Args:
-        chunk: Steps of a chunk, see `selective_scan`.
+        chunk: Steps of a chunk; None takes `chunk_length`.
     """
 
-    def __init__(self, chunk: int = CHUNK, **kwargs):
+    def __init__(self, chunk: int | None = None, **kwargs):
         super().__init__(**kwargs)
-        if chunk < 1:
+        if chunk is not None and chunk < 1:
             raise ValueError(f"`chunk` must be a positive integer. Received: chunk={chunk}")
-        self.chunk = int(chunk)
+        self.chunk = chunk
 
     def build(self, input_shape):
         u, dt, b, c = (tuple(shape) for shape in input_shape)

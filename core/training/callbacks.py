@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from core.compress.stages import Stage
+from core.compress.stage import Stage
 from core.data.pipeline import TrainingData
 from core.errors import CheckFailed, UserError
 from core.files import explained

@@ -17,7 +17,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from core.compress.stages import Stage, stage_of
+from core.compress.stage import Stage
+from core.compress.stages import stage_of
 from core.data.index import Index
 from core.data.pipeline import TrainingData
 from core.errors import UserError

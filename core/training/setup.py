@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from core.compress.ranges import fix_input_range
-from core.compress.stages import Stage, copied
+from core.compress.stage import Stage, copied
 from core.data.index import Index
 from core.engines import KerasEngine
 from core.errors import UserError

@@ -11,7 +11,7 @@ from pathlib import Path
 from apps.person_reid.data.splits import shown
 from core.data.images import read_image
 from core.data.index import Index, Sample
-from core.errors import UserError
+from core.errors import UserError, readable
 from core.files import sha256
 
 WIDTH_TO_HEIGHT = (0.2, 0.9)  # of a person cut out; Market-1501 has 0.5
@@ -37,7 +37,8 @@ def check(index: Index) -> list[str]:
             f"{len(odd):,} of {len(read):,} images are not shaped like a standing person, width "
             f"to height {low} to {high} ({shown(sizes)}); cut the persons out."
         )
-    return [*problems, *_one_camera(index.samples), *_in_both(index, read)]
+    problems += [*_one_camera(index.samples), *_in_both(index, read)]
+    return list(map(readable, problems))
 
 
 def _examined(path: Path) -> str | tuple[tuple[int, ...], str]:

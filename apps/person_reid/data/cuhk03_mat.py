@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from apps.person_reid.data.matlab5 import read_matlab5
+from core.checkpoints.archives import DAMAGE
 from core.errors import UserError
 from core.files import explained, folder_aside
 
@@ -44,23 +46,23 @@ def read_protocol(path: Path) -> Protocol:
     Raises:
         UserError: When the file is damaged or another one.
     """
-    from scipy.io import loadmat
-
     try:
-        content = loadmat(path)
-    except Exception as error:  # of any kind, for a file that is cut off
+        content = read_matlab5(path)
+    except (OSError, *DAMAGE) as error:
         raise UserError(
             f"{path}: cannot be read as a MATLAB file, it is damaged or cut off; copy or download "
             "it again."
         ) from error
     try:
-        files = tuple(str(cell[0]) for cell in content["filelist"].ravel())
-        persons = tuple(int(value) for value in content["labels"].ravel())
+        files = tuple(content["filelist"])
+        persons = tuple(int(value) for value in content["labels"])
         places = {
-            name: tuple(int(value) - 1 for value in content[f"{name}_idx"].ravel())
+            name: tuple(int(value) - 1 for value in content[f"{name}_idx"])
             for name in ("train", "query", "gallery")
         }
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+        if not all(isinstance(file, str) for file in files):
+            raise TypeError("names that are no text")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(
             f"{path}: is not a protocol of CUHK03 (filelist, labels, train_idx, query_idx, "
             "gallery_idx); download it again."

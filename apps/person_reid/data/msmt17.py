@@ -14,6 +14,7 @@ from core.data.folders import folders, subfolder
 from core.data.index import Index, Sample
 from core.data.readers import Reader
 from core.errors import UserError
+from core.files import refuse_special
 
 FOLDERS = {"train": ("train", "mask_train_v2"), "test": ("test", "mask_test_v2")}
 LISTS = {
@@ -64,6 +65,7 @@ def _read_list(root: Path, name: str) -> list[Sample]:
             f"{root}: lacks the folder {' or '.join(FOLDERS[part])} (found "
             f"{shown(folder.name for folder in folders(root)) or 'no folder'}); unpack all of it."
         )
+    refuse_special(file)
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -24,6 +24,7 @@ from core.data.folders import SPLIT_FOLDERS, natural_key, plain
 from core.data.index import SPLITS, Index, Sample
 from core.data.readers import Reader
 from core.errors import UserError, near_miss
+from core.files import refuse_special
 
 NEEDED, OPTIONAL = ("path", "person", "camera"), ("split", "role")
 DELIMITERS = ",;\t"
@@ -114,6 +115,7 @@ def _rows(path: Path) -> Iterator[dict]:
 
 def _cells(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield number and cells of each line below the header."""
+    refuse_special(path)
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as stream:
             head = stream.readline()

@@ -170,7 +170,7 @@ def read(name: str, parts: Callable[[Path], list[Part]], root: Path) -> Index:
     Raises:
         UserError: When nothing of the layout is there, or large pictures lack their small ones.
     """
-    found = parts(root)
+    found = parts(root) if root.is_dir() else []
     if not found:
         raise UserError(f"{root}: does not look like '{name}' ({parts.__doc__}); check the path.")
     samples, notes = [], []

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from core.checkpoints.archives import DAMAGE
 from core.data.index import Index, Sample, make_index
 from core.data.readers import Reader
 from core.documents import read_json
@@ -38,6 +39,8 @@ def read_prepared(path: Path) -> Index:
                 f"{path / RECORD}: is of version {record['version']}, not {VERSION}; prepare the "
                 "data again."
             )
+        if type(record["scale"]) is not int or record["scale"] < 1:
+            raise ValueError("no scale")
         samples = [sample for entry in record["images"] for sample in _samples(path, record, entry)]
         source, size = record["source"], record["size"]
         notes = [
@@ -45,8 +48,8 @@ def read_prepared(path: Path) -> Index:
             f"prepared for scale {record['scale']}: "
             + (f"training in sub-images of {size}x{size}." if size else "stored whole.")
         ]
-        notes += source["notes"]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        notes += map(str, source["notes"])
+    except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path / RECORD}: is damaged; prepare the data again.") from error
     return make_index("prepared", path, samples, notes=notes)
 
@@ -63,18 +66,18 @@ def open_pair(sample: Sample, scale: int) -> tuple[np.ndarray, np.ndarray]:
             f"{sample.targets[0]}: was prepared for scale {min(files)}, not {scale}; prepare the "
             "data again for this network."
         )
-    return _open_stack(files[scale])[row], _open_stack(sample.targets[0])[row]
+    return _sub_image(files[scale], row), _sub_image(sample.targets[0], row)
 
 
-def _open_stack(path: Path) -> np.ndarray:
-    """Return the sub-images of a picture, uint8 (n, H, W, 3), memory-mapped."""
+def _sub_image(path: Path, row: int) -> np.ndarray:
+    """Return a sub-image of a picture, uint8 (H, W, 3), memory-mapped."""
     try:
         stack = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, *DAMAGE) as error:
         raise UserError(f"{path}: cannot be read; prepare the data again.") from error
-    if stack.dtype != np.uint8 or stack.ndim != 4:
+    if stack.dtype != np.uint8 or stack.ndim != 4 or stack.shape[-1] != 3 or len(stack) <= row:
         raise UserError(f"{path}: does not hold sub-images; prepare the data again.")
-    return stack
+    return stack[row]
 
 
 def _is_prepared(path: Path) -> bool:
@@ -82,6 +85,8 @@ def _is_prepared(path: Path) -> bool:
 
 
 def _samples(root: Path, record: dict[str, Any], entry: dict[str, Any]) -> list[Sample]:
+    if not all(isinstance(entry[name], str) for name in ("id", "split", "group")):
+        raise TypeError("names that are no text")
     paths = {}
     for name in ("high", "low"):
         path = root / entry[name]["file"]

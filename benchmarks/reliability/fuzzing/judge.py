@@ -86,15 +86,16 @@ def canary() -> Path:
     return Path(os.environ[payloads.CANARY])
 
 
-def wrong_sentence(said: Iterable[str], case: Case, path: Path, named: bool) -> str:
+def wrong_sentence(said: Iterable[str], case: Case, folder: Path, named: bool) -> str:
     """Return what is wrong with the complaints about a case, or ""."""
-    names = {str(path), path.name, *words(case)}
+    names = {folder.name, *words(case)}
+    names |= {name.rpartition(".")[0] for name in names if "." in name.lstrip(".")}
     for sentence in said:
         if not isinstance(sentence, str) or not sentence.strip():
             return f"no sentence: {sentence!r}"
         if not sentence.isprintable():
             return f"holds line breaks or control characters: {sentence[:200]!r}"
-        if len(sentence) > LONGEST + len(str(path)):
+        if len(sentence) > LONGEST + len(str(folder)):
             return f"is too long: {len(sentence)} characters, {sentence[:200]}"
         if sentence.rstrip()[-1] not in ".?)":
             return f"does not end as a sentence: {sentence[-200:]}"

@@ -26,7 +26,7 @@ def _sample(app: str, kept: Callable[[Path], bool]) -> Case:
 def _pairs(images: str, masks: str, names, *, suffix="png", ending="", kind="png") -> dict:
     entries: dict[str, Entry] = {}
     for number, name in enumerate(names):
-        entries[f"{images}/{name}.{suffix}"] = picture(suffix, number)
+        entries[f"{images}/{name}.{suffix}"] = picture(suffix, f"{images}/{name}")
         entries[f"{masks}/{name}{ending}.{kind}"] = mask_picture(kind, number)
     return entries
 
@@ -83,7 +83,7 @@ def _own_masks() -> list[Case]:
 def _dsb2018() -> Case:
     entries: dict[str, Entry] = {"stage1_test/0a/images/0a.png": picture("png")}
     for number, name in enumerate(("00ae65", "00bd58", "0c22ff")):
-        entries[f"stage1_train/{name}/images/{name}.png"] = picture("png", number)
+        entries[f"stage1_train/{name}/images/{name}.png"] = picture("png", name)
         for cell in range(2):
             entries[f"stage1_train/{name}/masks/{cell}f.png"] = mask_picture("png", number)
     return _case(entries)
@@ -105,7 +105,7 @@ def _busi() -> Case:
     entries: dict[str, Entry] = {}
     for number, kind in enumerate(("benign", "malignant", "normal")):
         for one in (1, 2):
-            entries[f"{kind}/{kind} ({one}).png"] = picture("png", number + one)
+            entries[f"{kind}/{kind} ({one}).png"] = picture("png", f"{kind} {one}")
             entries[f"{kind}/{kind} ({one})_mask.png"] = mask_picture("png", number)
     entries["benign/benign (1)_mask_1.png"] = mask_picture("png", 1)
     return _case({f"Dataset_BUSI_with_GT/{name}": content for name, content in entries.items()})
@@ -114,7 +114,7 @@ def _busi() -> Case:
 def _montgomery() -> Case:
     entries: dict[str, Entry] = {}
     for number, name in enumerate(("MCUCXR_0001_0", "MCUCXR_0002_1", "MCUCXR_0003_0")):
-        entries[f"CXR_png/{name}.png"] = picture("png", number)
+        entries[f"CXR_png/{name}.png"] = picture("png", name)
         for side in ("leftMask", "rightMask"):
             entries[f"ManualMask/{side}/{name}.png"] = mask_picture("png", number)
     return _case({f"MontgomerySet/{name}": content for name, content in entries.items()})
@@ -159,14 +159,11 @@ MEDSEG: dict[str, Callable[[], Case | list[Case]]] = {
 
 
 def _high(folder: str, names) -> dict[str, Entry]:
-    return {f"{folder}/{name}.png": picture("png", n) for n, name in enumerate(names)}
+    return {f"{folder}/{name}.png": picture("png", name) for name in names}
 
 
 def _low(folder: str, names, ending: str = "", scale: int = 2) -> dict[str, Entry]:
-    return {
-        f"{folder}/{name}{ending}.png": picture("png", n, shrink=scale)
-        for n, name in enumerate(names)
-    }
+    return {f"{folder}/{name}{ending}.png": picture("png", name, shrink=scale) for name in names}
 
 
 _TRAIN, _VALID = ("0001", "0002", "0003"), ("0801", "0802")
@@ -197,9 +194,9 @@ def _df2k() -> Case:
 
 def _realsr() -> Case:
     parts = []
-    for part in ("Train", "Validation"):
-        parts.append(_high(f"{part}GT", ("a1", "b2", "c3")))
-        parts.append(_low(f"{part}LR", ("a1", "b2", "c3"), scale=1))
+    for part, names in (("Train", ("a1", "b2", "c3")), ("Validation", ("d4", "e5"))):
+        parts.append(_high(f"{part}GT", names))
+        parts.append(_low(f"{part}LR", names, scale=1))
     return _case(*parts)
 
 

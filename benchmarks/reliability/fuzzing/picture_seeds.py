@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,15 @@ SIDES = (20, 28)  # height and width
 
 
 @functools.cache
-def pixels(number: int = 0) -> np.ndarray:
-    """Return a part of a photograph, uint8 (20, 28, 3)."""
+def pixels(which: str | int = 0) -> np.ndarray:
+    """Return a part of a photograph, uint8 (20, 28, 3); another one for every name or number."""
+    number = which if isinstance(which, int) else zlib.crc32(which.encode())
     folder = ROOT / "apps" / "super_resolution" / "sample_data" / "train"
     files = sorted(folder.glob("*.*"))
     image = np.asarray(Image.open(files[number % len(files)]).convert("RGB"))
-    top, left = 8 * (number + 3), 12 * (number + 2)
+    number //= len(files)
+    rows, columns = (n - side for n, side in zip(image.shape, SIDES, strict=False))
+    top, left = number % rows, number // rows % columns
     return np.ascontiguousarray(image[top : top + SIDES[0], left : left + SIDES[1]])
 
 
@@ -37,9 +41,9 @@ def mask(number: int = 0) -> np.ndarray:
 
 
 @functools.cache
-def picture(suffix: str, number: int = 0, *, shrink: int = 1) -> bytes:
-    """Return a photograph as a file of a suffix."""
-    image = Image.fromarray(pixels(number))
+def picture(suffix: str, which: str | int = 0, *, shrink: int = 1) -> bytes:
+    """Return a photograph (see `pixels`) as a file of a suffix."""
+    image = Image.fromarray(pixels(which))
     if shrink > 1:
         image = image.reduce(shrink)
     return _saved(image, {"png": "PNG", "jpg": "JPEG", "bmp": "BMP", "tif": "TIFF"}[suffix])
@@ -52,9 +56,9 @@ def mask_picture(suffix: str = "png", number: int = 0) -> bytes:
     return _saved(Image.fromarray(mask(number)), kinds[suffix])
 
 
-def person(number: int = 0) -> bytes:
-    """Return an upright crop, JPEG."""
-    turned = np.ascontiguousarray(pixels(number).swapaxes(0, 1)[:, :12])
+def person(which: str | int = 0) -> bytes:
+    """Return an upright crop (see `pixels`), JPEG."""
+    turned = np.ascontiguousarray(pixels(which).swapaxes(0, 1)[:, :12])
     return _saved(Image.fromarray(turned), "JPEG")
 
 

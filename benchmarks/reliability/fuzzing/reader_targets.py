@@ -20,6 +20,7 @@ TASKS = {
 _SEEDS = {"medseg": layout_seeds.MEDSEG, "superres": layout_seeds.SUPERRES, "reid": reid_seeds.REID}
 _LOADED = 3  # samples of an index that are brought to the network's size
 _LAYOUT = 0.6
+_SCALES = {"div2k-mild": 4, "div2k-difficult": 4, "div2k-wild": 4}  # as published
 
 
 def load_task(app: str):
@@ -27,9 +28,9 @@ def load_task(app: str):
     return importlib.import_module(TASKS[app]).TASK
 
 
-def card_of(app: str) -> ModelCard:
+def card_of(app: str, scale: int = 2) -> ModelCard:
     """Return a model card for an app's samples; reading needs no network."""
-    decode = {"medseg": {"threshold": 0.5}, "superres": {"scale": 2}, "reid": {}}[app]
+    decode = {"medseg": {"threshold": 0.5}, "superres": {"scale": scale}, "reid": {}}[app]
     labels = ("thing",) if app == "medseg" else ()
     return ModelCard("any", "any", app, input_size=(32, 16), labels=labels, decode=decode)
 
@@ -50,13 +51,14 @@ def _target(app: str, name: str, summary: str) -> Target:
         return made if isinstance(made, list) else [made]
 
     def run(path: Path) -> Outcome:
-        task, card = load_task(app), card_of(app)
+        task, card = load_task(app), card_of(app, _SCALES.get(name, 2))
         index = task.read(str(path), name)
         index.fingerprint()
         index.describe_splits()
         with contextlib.suppress(UserError):
             task.read(str(path), "auto")
-        found = list(task.check_data(index, card))
+        # What is wrong with a data set as a whole is said under its name.
+        found = [f"{path}: {problem}" for problem in task.check_data(index, card)]
         return found + complaints(
             lambda sample=sample: task.encode(task.load(sample, card), card)
             for sample in index.samples[:_LOADED]

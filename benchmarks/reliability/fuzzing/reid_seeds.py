@@ -21,7 +21,7 @@ def _crops(folder: str, persons, form: str) -> dict[str, Entry]:
     for one in persons:
         for camera in range(1, _CAMERAS + 1):
             name = form.format(person=one, camera=camera, number=10 * one + camera)
-            entries[f"{folder}/{name}"] = person(one % 6)
+            entries[f"{folder}/{name}"] = person(f"{folder}/{name}")
     return entries
 
 
@@ -46,7 +46,7 @@ def _market() -> Case:
 
 
 def _market_with_distractors() -> Case:
-    return _laid_out(_MARKET, {f"images/{n:07d}.jpg": person(n) for n in range(3)})
+    return _laid_out(_MARKET, {f"images/{n:07d}.jpg": person(f"distractor {n}") for n in range(3)})
 
 
 def _duke() -> Case:
@@ -90,7 +90,7 @@ def _msmt17() -> Case:
         for one in persons:
             for camera in range(1, _CAMERAS + 1):
                 file = f"{one:04d}/{one:04d}_{name}_{camera:02d}_0303morning_0008_0.jpg"
-                entries[f"{folder}/{file}"] = person(one)
+                entries[f"{folder}/{file}"] = person(file)
                 lists[name].append(f"{file} {one}")
     tables: dict[str, Entry] = {
         f"list_{name}.txt": "".join(f"{line}\n" for line in lines).encode()

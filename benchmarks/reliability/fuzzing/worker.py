@@ -287,7 +287,7 @@ def _judged(
         finding = Finding("executed", target.name, watch.seen or "the canary was made")
     elif finding is None and not target.writes and listing(folder) != before:
         finding = Finding("written", target.name, "the input's folder was changed")
-    elif finding is None and (wrong := wrong_sentence(said, case, path, target.named)):
+    elif finding is None and (wrong := wrong_sentence(said, case, folder, target.named)):
         finding = Finding("sentence", wrong.partition(":")[0], wrong)
     outcome = "finding" if finding else REJECTED if said else ACCEPTED
     return Result(index, outcome, clock.longest, _peak(), finding, said[0][:300] if said else "")

@@ -4,8 +4,11 @@ import json
 import shutil
 
 import pytest
+import small_task
 
+from core.export.card_checks import check_card
 from core.export.metadata import embed, extract
+from core.export.verification import Verification
 from core.files import write_json
 from core.model_card import UNSAID
 from core.run_folder import RunFolder
@@ -43,6 +46,15 @@ def test_their_files_are_verified_with_their_run_and_without(toy, toy_data, earl
     assert with_run.exit_code == 0, with_run.stderr
     alone = toy("verify", shutil.copy(file, tmp_path), "--data", toy_data, "--json")
     assert alone.exit_code == 0, alone.stderr
+
+
+@pytest.mark.parametrize("beside_its_run", [True, False])
+def test_their_cards_lack_nothing(earlier, beside_its_run):
+    path, file = earlier
+    run = RunFolder(path) if beside_its_run else None
+    result = Verification(file.name, "float32")
+    check_card(result, small_task.TASK, file, extract(file), run, input_shape=None)
+    assert [row for row in result.rows if row.ok is False] == []
 
 
 def test_a_file_exported_now_is_verified_beside_an_earlier_run(toy, earlier, tmp_path):

@@ -10,7 +10,8 @@ from core.compress.clustering import ClusteredKernel
 from core.compress.quantize import is_quantized
 from core.compress.quantized_kernel import QuantizedKernel
 from core.compress.quantizers import ActivationQuantizer
-from core.compress.stages import STAGES, Cluster, Prune, Quantize, Stage, copied, stage_of
+from core.compress.stage import Stage, copied
+from core.compress.stages import STAGES, Cluster, Prune, Quantize, stage_of
 from core.errors import UserError
 
 

@@ -463,7 +463,7 @@ def test_killed_around_a_file_of_a_stage(write, source, toy_data, tmp_path, monk
         if len(calls) < write:
             return files.write_atomic(path, content)
         path.parent.mkdir(exist_ok=True)
-        (path.parent / f".{path.stem}.x7{path.suffix}").write_bytes(b"half")
+        path.with_name(f".{path.stem}.unfinished{path.suffix}").write_bytes(b"half")
         raise Killed
 
     with monkeypatch.context() as patched:

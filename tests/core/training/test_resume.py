@@ -53,8 +53,9 @@ def test_killed_around_any_file_it_writes(write, done, whole, toy_data, tmp_path
         if done:
             files.write_atomic(path, content)
         else:  # half-written, as a process that is gone leaves it
-            Path(path).parent.mkdir(exist_ok=True)
-            (Path(path).parent / f".{Path(path).stem}.x7{Path(path).suffix}").write_bytes(b"half")
+            path = Path(path)
+            path.parent.mkdir(exist_ok=True)
+            path.with_name(f".{path.stem}.unfinished{path.suffix}").write_bytes(b"half")
         raise Killed
 
     with monkeypatch.context() as patched:
