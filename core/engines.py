@@ -94,6 +94,8 @@ class LiteRTEngine:
         if len(self._inputs) != 1 or len(self._inputs[0]["shape"]) != rank:
             axes = ", ".join(("batch", *card.sides, "channels"))
             raise UserError(f"{self.name}: does not take one input ({axes}); export it again.")
+        if not self._outputs or (self._closed and any(s[:1] != (1,) for s in self.output_shapes)):
+            raise UserError(f"{self.name}: does not return a batch of one; export it again.")
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -113,6 +115,15 @@ class LiteRTEngine:
 
     def __call__(self, batch: np.ndarray) -> list[np.ndarray]:
         batch = np.asarray(batch, np.float32)
+        try:
+            return self._run(batch)
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300].rstrip(".")
+            raise UserError(
+                f"{self.name}: fails while it runs ({reason}); export it again."
+            ) from error
+
+    def _run(self, batch: np.ndarray) -> list[np.ndarray]:
         if not self._closed:
             self._resize(batch.shape[1:])
         elif batch.shape[1:] != self.input_shape[1:]:

@@ -155,8 +155,8 @@ def write_json(path: str | os.PathLike, value) -> Path:
 
 
 def json_text(value) -> str:
-    """Return `value` as the suite writes JSON into files: indented, with a line's end."""
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    """Return `value` as the suite prints and writes JSON: made `plain`, indented, a line's end."""
+    return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def plain(value: Any) -> Any:

@@ -22,7 +22,7 @@ from core.data.index import Index, Sample, first_samples, spread
 from core.data.readers import Reader, read_with
 from core.data.splits import keep_or_split
 from core.errors import UserError, no_such, one_of
-from core.files import plain, write_json
+from core.files import write_json
 from core.model_card import ModelCard
 from core.network import Network, network_named
 
@@ -368,4 +368,4 @@ class Task(abc.ABC):
 
     def write(self, sample: Sample, result: Any, folder: Path, card: ModelCard) -> list[Path]:
         """Write a result in the domain's file format and return the files; by default as JSON."""
-        return [write_json(sample.file_in(folder, "_result.json"), plain(result))]
+        return [write_json(sample.file_in(folder, "_result.json"), result)]

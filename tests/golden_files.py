@@ -41,7 +41,14 @@ class Golden:
             else (self.meta["input_shape"], self.meta["seed"])
         )
         noise = np.random.default_rng(seed).standard_normal(tuple(shape)).astype(np.float32)
-        return (mean + deviation * noise).astype(np.float32).transpose(0, 2, 3, 1)
+        values = (mean + deviation * noise).astype(np.float32)
+        return values if self.channels_last else values.transpose(0, 2, 3, 1)
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether input and outputs are stored as a Keras network has them."""
+        spec = self.meta.get("input")
+        return isinstance(spec, dict) and spec.get("layout") == "NHWC"
 
     def case(self, name: str, input_shape: Sequence[int] | None = None) -> Golden:
         """Return one of several small modules: parameters `<name>.…`, outputs `<name>/…`.
@@ -62,11 +69,17 @@ class Golden:
 
         Args:
             name: Of the output.
-            value: (N, H, W, C), or (N, C) where the published one may have sides of one.
+            value: (N, H, W, C), or (N, C) where the published one may have sides of one. A file of
+                a Keras network may have (N, H·W, C).
         """
         expected, shape, stride = self.outputs[name]
         value = np.asarray(value)
-        value = value.transpose(0, 3, 1, 2) if value.ndim == 4 else value
+        if self.channels_last:
+            value = (
+                value.reshape(*value.shape[:-3], -1, value.shape[-1]) if len(shape) == 3 else value
+            )
+        elif value.ndim == 4:
+            value = value.transpose(0, 3, 1, 2)
         if value.ndim == 2 and shape[2:] == (1, 1):
             value = value[..., None, None]
         assert value.shape == shape, (name, value.shape, shape)
@@ -109,9 +122,9 @@ def parameter(name: str, shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(value, np.float32)
 
 
-def load(name: str) -> Golden:
-    """Read `tests/golden/<name>.npz`."""
-    with np.load(GOLDEN / f"{name}.npz", allow_pickle=False) as data:
+def load(name: str, folder: Path = GOLDEN) -> Golden:
+    """Read `<folder>/<name>.npz`, by default of `tests/golden/`."""
+    with np.load(folder / f"{name}.npz", allow_pickle=False) as data:
         shapes = {k: tuple(v) for k, v in json.loads(str(data["shapes"])).items()}
         names = [key.removeprefix("output/") for key in data.files if key.startswith("output/")]
         outputs = {

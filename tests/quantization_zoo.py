@@ -6,8 +6,11 @@ from keras import layers
 
 from core.layers.clip import Clip
 from core.layers.convolution import GroupedConv2D
+from core.layers.own_range import OwnRange
+from core.layers.patches import LearnedPositions, merge_patches
 from core.layers.pixel_shuffle import DepthToSpace
-from core.layers.resize import NearestResize
+from core.layers.resize import NearestResize, NearestUpsampling
+from core.layers.window_attention import window_attention
 from core.model_card import ModelCard
 
 CARD = ModelCard("toy", "a", "medseg")
@@ -233,6 +236,21 @@ def enlarged_gate(x):
     return layers.Multiply()([x, NearestResize()([layers.Activation("sigmoid")(small), x])])
 
 
+def windows(x):
+    """Attention in windows of their own positions, whole and shifted, and between patches."""
+    x = LearnedPositions()(layers.Dense(8)(x))
+    x = layers.Add()([x, window_attention(x, 2, "whole", window=4)])
+    y = layers.Add()([x, window_attention(x, 2, "shifted", window=4, shift=1)])
+    return merge_patches(y, 6, "merge"), NearestUpsampling(2)(y)
+
+
+def skip_with_a_range_of_its_own(x):
+    """A small tensor that goes on by itself, too, beside a large one."""
+    large = layers.Conv2D(4, 1)(layers.Rescaling(20.0)(x))
+    joined = layers.Concatenate()([large, OwnRange()(x)])
+    return layers.Conv2D(3, 1)(joined), layers.Conv2D(3, 1)(x)
+
+
 def squares_and_differences(x):
     centred = x - keras.ops.mean(x, axis=(1, 2), keepdims=True)
     return layers.Conv2D(3, 1)(keras.ops.square(centred)), layers.Subtract()([x, centred])
@@ -246,7 +264,7 @@ NETWORKS = [
     inverted_residual, hard_swish_gate, swish, gelu, leaky_and_tanh, separable, one_dimensional,
     dense_norm, layer_norm, transformer_block, attention_after_norm, own_attention,
     preprocessing, split_and_shuffle, pooled_pyramid, squares_and_differences,
-    hard_sigmoid_gates, enlarged_gate,
+    hard_sigmoid_gates, enlarged_gate, windows, skip_with_a_range_of_its_own,
 ]  # fmt: skip
 
 

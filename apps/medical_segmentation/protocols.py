@@ -62,7 +62,7 @@ def protocol_named(name: str, *, classes: int = 1) -> Protocol:
     Raises:
         UserError: When there is none, or it is not defined for this number of classes.
     """
-    if name not in PROTOCOLS:
+    if not isinstance(name, str) or name not in PROTOCOLS:
         raise no_such("protocol", name, PROTOCOLS)
     protocol = PROTOCOLS[name]
     if classes > 1 and not protocol.multiclass:

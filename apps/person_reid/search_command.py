@@ -70,7 +70,7 @@ def search(
     from apps.person_reid.tracklets import single
     from core.command_line.progress import track
     from core.data.images import write_image
-    from core.files import claim_folder, plain, write_json
+    from core.files import claim_folder, write_json
 
     task = task_of(ctx)
     if metric is not None:
@@ -110,7 +110,6 @@ def search(
                 files = [write_image(places[sample.id], sheet)]
                 document["results"].append({"input": sample.inputs[0], "files": files, **entry})
                 advance(1)
-        document = plain(document)
         write_json(out / RECORD, document)
     if json:
         show_json(document)

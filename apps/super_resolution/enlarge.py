@@ -24,7 +24,7 @@ from apps.super_resolution.tiling import (
 )
 from core.engines import Engine
 from core.errors import UserError, one_of
-from core.model_card import ModelCard
+from core.model_card import ModelCard, shown_size
 
 RADIUS = 32  # pixels of context where the card does not tell the network's receptive radius
 TILE = 256
@@ -330,9 +330,11 @@ def _outputs(
             group.append(span)
         outputs = engine(np.stack([read(rows, span) for span in group]))[0]
         wanted = (rows.length * scale, length * scale)
-        if outputs.shape[1:3] != wanted:
+        found = outputs.shape[1:]
+        if found != (*wanted, 3):
+            what = "pixels" if found[2:] == (3,) else "values that are no RGB picture"
             raise UserError(
-                f"{engine.name}: returned {outputs.shape[1]}x{outputs.shape[2]} pixels for "
+                f"{engine.name}: returned {shown_size(found[:2])} {what} for "
                 f"{rows.length}x{length}, but its card says scale {scale}; import it again with "
                 "the right --variant."
             )

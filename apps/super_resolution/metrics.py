@@ -76,7 +76,7 @@ PROTOCOLS = {
 
 def protocol_named(name: str) -> Protocol:
     """Return the protocol called `name`, or raise a `UserError`."""
-    if name not in PROTOCOLS:
+    if not isinstance(name, str) or name not in PROTOCOLS:
         raise no_such("protocol", name, PROTOCOLS)
     return PROTOCOLS[name]
 

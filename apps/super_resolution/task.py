@@ -226,6 +226,14 @@ class SuperResolution(Task):
         from apps.super_resolution.metrics import protocol_named
 
         protocol_named(card.decode.get("protocol", "y"))
+        for name, least, most in (("scale", 1, 16), ("radius", 0, 4096)):
+            value = card.decode.get(name, least)
+            if type(value) is not int or not least <= value <= most:
+                raise UserError(f"The card's {name} is {value!r}; export the network again.")
+        stated = card.decode.get("output_range", 1)
+        highest = stated[-1] if isinstance(stated, list | tuple) and stated else stated
+        if not isinstance(highest, int | float) or not 0 < highest < float("inf"):
+            raise UserError(f"The card's output_range is {stated!r}; export the network again.")
 
     def decode(self, outputs: Sequence[np.ndarray], sample: Sample, card: ModelCard) -> Enlarged:
         pixels = np.rint(outputs[0] * np.float32(levels_of(card)))

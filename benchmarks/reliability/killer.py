@@ -28,57 +28,26 @@ import csv
 import random
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.reliability import leavings
 from benchmarks.reliability.moments import Changes
-from benchmarks.reliability.processes import (
-    ROOT,
-    Outcome,
-    Running,
-    fresh_folder,
-    in_child,
-    preload,
-    run,
+from benchmarks.reliability.processes import Running, fresh_folder, in_child, preload, run
+from benchmarks.reliability.scenarios import (
+    MINE,
+    Commands,
+    Scenario,
+    expect,
+    exporting,
+    go_on,
+    make,
+    plainly,
 )
 
 COMMANDS = ("train", "compress", "export", "predict")
-_OWN = {".mine.json": '{"of": "the user"}\n', "notes.txt": "of the user\n"}
-_DATA = ROOT / "apps/super_resolution/sample_data"
-_MASKED = ROOT / "apps/medical_segmentation/sample_data"
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """A command to be killed.
-
-    Attributes:
-        name: For the table.
-        out: The folder it writes.
-        begin: The command as it is given first.
-        again: What a user gives after the kill.
-        earlier: The command that made what lay in the folder before; empty for a new folder.
-        sources: What it reads and must never change.
-        trains: Whether the folder is a run folder.
-    """
-
-    name: str
-    out: Path
-    begin: tuple[str, ...]
-    again: tuple[str, ...]
-    earlier: tuple[str, ...] = ()
-    sources: tuple[Path, ...] = ()
-    trains: bool = False
-
-    @property
-    def case(self) -> str:
-        """Whether it writes into a new folder or over an earlier result."""
-        return "over an earlier result" if self.earlier else "new folder"
 
 
 @dataclass(frozen=True)
@@ -95,52 +64,6 @@ class Trial:
     left: str
     answer: str
     problem: str
-
-
-def scenarios(command: str, work: Path) -> list[Scenario]:
-    """Return the cases of a command; what they read is made where it is missing."""
-    out = work / "trial" / command
-    source, masked = work / "made" / "source", work / "made" / "mask.tflite"
-    if command == "train":
-        begin = _training(out, 2)
-        found = Scenario("train", out, begin, (*begin, "--resume"), sources=(_DATA,), trains=True)
-        earlier = _training(out, 5)
-    elif command == "compress":
-        begin = _compressing(source, out, "prune,quantize", 2)
-        again = ("superres", "compress", str(source), "--resume", "--out", str(out))
-        found = Scenario("compress", out, begin, again, sources=(source, _DATA), trains=True)
-        earlier = _compressing(source, out, "prune,quantize", 1)
-    elif command == "export":
-        begin = _exporting(source, out / "x.tflite", "int8")
-        found = Scenario("export", out, begin, begin, sources=(source, _DATA))
-        earlier = _exporting(source, out / "x.tflite", "float32")
-    else:
-        begin = ("superres", "predict", str(source), str(_DATA / "test"), "--out", str(out))
-        found = Scenario("predict (superres)", out, begin, begin, sources=(source, _DATA))
-        earlier = (*begin, "--scheme", "zero")
-        masks = ("medseg", "predict", str(masked), str(_MASKED), "--out", str(out))
-        second = Scenario("predict (medseg)", out, masks, masks, sources=(masked, _MASKED))
-        lower = (*masks, "--set", "threshold=0.2")
-        return [
-            found,
-            _over(second, lower),
-            second,
-            _over(found, earlier),
-        ]
-    return [found, _over(found, earlier)]
-
-
-def make_sources(commands: Sequence[str], work: Path) -> None:
-    """Make the run and the file that the commands work from, each in a process of its own."""
-    source, masked = work / "made" / "source", work / "made" / "masks"
-    if set(commands) - {"train"}:
-        _plainly(*_training(source, 1))
-    if "predict" in commands:
-        _plainly(
-            *("medseg", "train", "--data", "sample", "--variant", "t", "--input-size", "64"),
-            *("--quick", "--out", str(masked)),
-        )
-        _plainly("medseg", "export", str(masked), "--out", str(masked.with_name("mask.tflite")))
 
 
 class Reference:
@@ -163,25 +86,23 @@ class Reference:
         self.before: dict[str, str] = {}
         if scenario.earlier:
             shutil.rmtree(scenario.out, ignore_errors=True)
-            _expect(run(scenario.earlier, self.log), scenario.earlier)
+            expect(scenario.earlier, self.log)
             if scenario.trains:  # the files that a user made of it stay with it
-                _expect(run(_exporting(scenario.out, None, "float32"), self.log), ("export",))
-            for name, text in _OWN.items():
+                expect(exporting(scenario.out, "float32"), self.log)
+            for name, text in MINE.items():
                 (scenario.out / name).write_text(text)
             self.earlier = work / "earlier"
             shutil.rmtree(self.earlier, ignore_errors=True)
             shutil.move(scenario.out, self.earlier)
             self.before = in_child(leavings.contents, self.earlier)
         self.lay()
-        _plainly(*scenario.begin)  # a process of its own, as users start it
+        plainly(*scenario.begin)  # a process of its own, as users start it
         self.after = in_child(leavings.contents, scenario.out)
         times = []
         for _ in range(3):
             self.lay()
             watched = Changes(scenario.out, work / "tally")
-            outcome = run(scenario.begin, self.log, before=watched.watch)
-            _expect(outcome, scenario.begin)
-            times.append(outcome.seconds)
+            times.append(expect(scenario.begin, self.log, before=watched.watch).seconds)
             differing = _differences(in_child(leavings.contents, scenario.out), self.after)
             if differing:
                 raise SystemExit(f"{scenario.name}: two undisturbed runs differ: {differing}")
@@ -248,7 +169,7 @@ def examine(reference: Reference, marks: str, moment: str, seconds: float) -> Tr
         problems.append(f"left over: {', '.join(remains[:6])}")
     if leavings.fingerprint(*scenario.sources) != marks:
         problems.append("the data or the run it works from was changed")
-    own = [n for n, text in _OWN.items() if scenario.earlier and _text(out / n) != text]
+    own = [n for n, text in MINE.items() if scenario.earlier and _text(out / n) != text]
     if own:
         problems.append(f"lost files of the user: {', '.join(own)}")
     return Trial(
@@ -263,32 +184,6 @@ def examine(reference: Reference, marks: str, moment: str, seconds: float) -> Tr
         answer=answer,
         problem="; ".join(problems),
     )
-
-
-def go_on(scenario: Scenario, log: Path, *, untouched: bool) -> tuple[Outcome, str]:
-    """Give the commands a user would give after a kill until one is accepted; say which it was.
-
-    Args:
-        scenario: What was killed.
-        log: For standard error.
-        untouched: Whether the earlier result is still exactly as it was.
-    """
-    begin = scenario.begin
-    anew = begin if "--overwrite" in begin else (*begin, "--overwrite")
-    ways = [("--resume", scenario.again), ("the same command", begin)]
-    if scenario.again == scenario.begin:
-        ways = [("the same command", begin)]
-        if not scenario.earlier:  # results stand there, which the command says
-            ways.append(("with --overwrite", anew))
-    elif untouched:
-        ways = [("the same command", begin)]
-    refusals = []
-    for name, arguments in ways:
-        outcome = run(arguments, log)
-        if outcome.code == 0 or outcome.fault:
-            break
-        refusals.append(outcome.sentences[0])
-    return outcome, " → ".join([*refusals, name])
 
 
 def lost_files(reference: Reference) -> list[str]:
@@ -311,7 +206,7 @@ def lost_files(reference: Reference) -> list[str]:
             continue
         if scenario.trains:
             owner = next(p for p in place.parents if (p / "config.yaml").is_file() or p == place)
-            if name.name == "chain.json" or (owner / STATE).is_file() and RunFolder(owner):
+            if name.name == "chain.json" or ((owner / STATE).is_file() and RunFolder(owner)):
                 continue  # the new run has reached something
             lost.append(f"lost: {name}")
         elif leavings.contents(scenario.out).get(str(name)) != reference.after.get(str(name)):
@@ -326,14 +221,14 @@ def main() -> None:
     for name in ("trial", "log"):
         shutil.rmtree(work / name, ignore_errors=True)
     (work / "trial").mkdir(parents=True)
-    if not options.keep:
-        fresh_folder(work / "made")
-        make_sources(options.command, work)
     preload()
+    if not options.keep:
+        make(fresh_folder(work / "made"))
     trials: list[Trial] = []
     for command in options.command:
         rng = random.Random(f"{options.seed} {command}")
-        cases = [c for c in scenarios(command, work) if options.case in c.case]
+        offered = getattr(Commands(work / "made", work / "trial" / command), command)()
+        cases = [case for case in offered if options.case in case.case]
         shares = [len(range(n, options.kills, len(cases))) for n in range(len(cases))]
         for scenario, share in zip(cases, shares, strict=True):
             reference = Reference(scenario, work)
@@ -374,46 +269,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--keep", action="store_true", help="take the runs in --work as they are")
     parser.add_argument("--out", type=Path, required=True, help="CSV file, a row a kill")
     return parser.parse_args()
-
-
-def _training(out: Path, seed: int) -> tuple[str, ...]:
-    return (
-        *("superres", "train", "--data", "sample", "--network", "abpn", "--epochs", "3"),
-        *("--batch", "2", "--set", "validate_every=1", "--set", "ema=0.9", "--seed", str(seed)),
-        *("--out", str(out)),
-    )
-
-
-def _compressing(source: Path, out: Path, methods: str, epochs: int) -> tuple[str, ...]:
-    return (
-        *("superres", "compress", str(source), "--method", methods, "--epochs", str(epochs)),
-        *("--batch", "2", "--out", str(out)),
-    )
-
-
-def _exporting(source: Path, out: Path | None, precision: str) -> tuple[str, ...]:
-    where = () if out is None else ("--out", str(out))
-    data = ("--data", "sample", "--samples", "2") if precision == "int8" else ()
-    return ("superres", "export", str(source), "--precision", precision, *data, *where)
-
-
-def _over(scenario: Scenario, earlier: tuple[str, ...]) -> Scenario:
-    """Return the same command over an earlier result."""
-    return replace(scenario, earlier=earlier, begin=(*scenario.begin, "--overwrite"))
-
-
-def _plainly(*arguments: str) -> None:
-    """Run a command in a process of its own, as users do."""
-    done = subprocess.run(
-        [sys.executable, "-m", "apps", *arguments], cwd=ROOT, capture_output=True, text=True
-    )
-    if done.returncode:
-        raise SystemExit(f"{' '.join(arguments)}: {done.stderr[-1000:]}")
-
-
-def _expect(outcome: Outcome, arguments: Sequence[str]) -> None:
-    if outcome.code:
-        raise SystemExit(f"{' '.join(arguments)}: {outcome.errors[-1000:]}")
 
 
 def _differences(one: dict[str, str], other: dict[str, str]) -> list[str]:

@@ -10,9 +10,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.reliability.scenarios import MINE
+
 BEFORE = ".before"  # where an overwritten run waits (`core.training.state`)
 _ADDRESS = re.compile(rb'"shared_object_id": \d+')  # Keras writes addresses in memory
-MINE = (".mine.json", "notes.txt")  # what the tests lay down as the user's own
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -62,11 +63,14 @@ def run_problem(folder: Path) -> str:
 def contents(folder: Path) -> dict[str, str]:
     """Return file → digest of what it says, for all that a command computes.
 
-    Left out are wall times (timing.csv), TensorBoard's logs, the id of a chain, and the date and
-    the addresses inside a .keras file; the weights, the states of optimisers, histories, configs, TFLite files, pictures
-    and records count to the last bit.
+    Left out are wall times (timing.csv), the id of a chain, and the date and the addresses inside a
+    .keras file. Weights, states of optimisers, histories, what TensorBoard shows, configs, TFLite
+    files, pictures and records count to the last bit.
     """
-    found = {}
+    found: dict[str, str] = {}
+    boards = [p for p in sorted(folder.rglob("tensorboard")) if BEFORE not in p.parts]
+    for board in boards:
+        found[str(board.relative_to(folder))] = str(sorted(_scalars(board).items()))
     for path in files_of(folder):
         name = path.relative_to(folder)
         if "tensorboard" in name.parts or name.name == "timing.csv":
@@ -90,9 +94,10 @@ def _open(path: Path) -> None:
     """Read a file to its end as what its suffix promises; raise whatever goes wrong."""
     kind = path.suffix
     if kind == ".keras":
+        import keras
+
         import core.compress.quantize
         import core.layers  # noqa: F401
-        import keras
 
         keras.models.load_model(path, compile=False)
     elif kind in (".npz", ".npy"):
@@ -120,6 +125,18 @@ def _open(path: Path) -> None:
             image.load()
     elif kind == ".html" and not path.read_text(encoding="utf-8").rstrip().endswith("</html>"):
         raise ValueError("cut off")
+
+
+def _scalars(board: Path) -> dict[tuple[str, int], float]:
+    """Return (name, step) → value over all logs of a run; the end of one may be cut off."""
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    found = {}
+    for path in sorted(board.glob("events.*")):
+        for event in EventFileLoader(str(path)).Load():
+            for value in event.summary.value:
+                found[value.tag, event.step] = value.tensor.float_val[0]
+    return found
 
 
 def _arrays(path: Path) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def demo(
 
     An earlier demo in the same folder is replaced.
     """
-    from core.files import claim_folder, plain, write_json
+    from core.files import claim_folder, write_json
 
     task = task_of(ctx)
     out = out or Path("runs") / task.name / "demo"
@@ -70,7 +70,7 @@ def demo(
         "passed": not failed,
         "report": page,
     }
-    write_json(out / _MARK, {"app": task.name, **plain(result)})
+    write_json(out / _MARK, {"app": task.name, **result})
     if json:
         show_json(result)
     else:

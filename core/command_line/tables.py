@@ -6,14 +6,13 @@ error, so that `--json` can be piped. Nothing is coloured when it does not go to
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.files import plain
+from core.files import json_text, plain
 
 _PIPE_WIDTH = 200  # columns of a table that does not go to a terminal
 
@@ -31,8 +30,8 @@ def complain(text: str, label: str = "Error") -> None:
 
 
 def show_json(value: Any) -> None:
-    """Print a value as one JSON document (see `core.files.plain`)."""
-    print(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False), flush=True)
+    """Print a value as one JSON document (see `core.files.json_text`)."""
+    print(json_text(value), end="", flush=True)
 
 
 def show_table(

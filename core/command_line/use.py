@@ -42,7 +42,7 @@ def evaluate(
     """
     from core.command_line.progress import track
     from core.evaluate import evaluate as score
-    from core.files import claim_file, plain, sha256, write_atomic
+    from core.files import claim_file, sha256, write_atomic
 
     task = task_of(ctx)
     run = owning_run(source, task)
@@ -77,7 +77,7 @@ def evaluate(
         parts = ["keras" if source.is_dir() else source.name, index.format, split]
         key = "/".join([*parts, *(f"{name}={value}" for name, value in sorted(changes.items()))])
         try:
-            run.add_metrics(key, plain({**result, **about}))
+            run.add_metrics(key, {**result, **about})
         except UserError as error:  # the scores are worth more than their place
             say(f"Not kept with the run: {error}", aside=True)
     if json:
@@ -300,6 +300,10 @@ def load_engine(task: Task, source: Path) -> Engine:
             f"{source}: is a network of the app '{engine.card.app}', not of '{task.name}'; use: "
             f"gossamer {engine.card.app} …"
         )
+    try:
+        task.check_decoding(engine.card)
+    except UserError as error:
+        raise UserError(f"{source}: its model card cannot be followed: {error}") from error
     return engine
 
 

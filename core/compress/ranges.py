@@ -20,6 +20,7 @@ from core.compress.links import range_of
 from core.compress.quantized_kernel import QuantizedKernel
 from core.compress.quantizers import ActivationQuantizer, percentile_range, rounding_off
 from core.compress.range_search import SEARCHING, narrow
+from core.compress.simulated_operators import QuantizedMaskSum
 from core.errors import UserError
 
 # XNNPACK computes ratios in [low, high); the margins of two keep rounding off the borders.
@@ -243,7 +244,7 @@ def _extremes(model, uses, samples, batch: int) -> tuple[np.ndarray, np.ndarray]
     """Return lower and upper end of every quantizer's input for every batch, each (batches, n)."""
     import tensorflow as tf
 
-    tensors = [node.input_tensors[0] for _, node in uses]
+    tensors = [_observed(node.input_tensors[0]) for _, node in uses]
     shares = {position: layer.percentile for position, (layer, _) in enumerate(uses)
               if layer.observer == "percentile"}  # fmt: skip
     with rounding_off(model):
@@ -266,6 +267,12 @@ def _extremes(model, uses, samples, batch: int) -> tuple[np.ndarray, np.ndarray]
         raise UserError("Calibration needs at least one sample; pass --data.")
     lows, highs = zip(*found, strict=True)
     return np.stack(lows), np.stack(highs)
+
+
+def _observed(tensor):
+    """Return what the range behind a tensor is set from: the tensor, unless its layer says else."""
+    maker = tensor._keras_history.operation
+    return maker.observed() if isinstance(maker, QuantizedMaskSum) else tensor
 
 
 def _batches(samples, batch: int, shape: tuple):

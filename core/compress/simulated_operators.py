@@ -63,16 +63,25 @@ class QuantizedAdd(SimulatedOperator):
 class QuantizedMaskSum(QuantizedAdd):
     """a + b, of attention scores and a mask whose large negative numbers silence some of them.
 
-    A range as wide as the mask would leave the scores a few codes. So the sums reach only so far
-    below the least score that eight bits take their exponentials for zero; a file's range cuts
-    off there by itself.
+    A range as wide as the mask would leave the scores a few codes. So the range is set from sums
+    that reach only so far below the least score that eight bits take their exponentials for zero;
+    it cuts off the rest.
     """
 
+    def call(self, inputs, training=None):
+        outputs = super().call(inputs, training=training)
+        return self.floored(outputs, inputs[0]) if training else outputs
+
+    def observed(self):
+        """Return the symbolic tensor that calibration sets the range behind this layer from."""
+        node = self._inbound_nodes[0]
+        return self.floored(node.outputs[0], node.input_tensors[0])
+
     @staticmethod
-    def exact(left, right):
-        if is_exporting():
-            return left + right
-        return tf.maximum(left + right, tf.stop_gradient(tf.reduce_min(left)) - SILENT)
+    def floored(sums, scores):
+        """Return sums that are no lower than what eight bits take for silence."""
+        least = keras.ops.stop_gradient(keras.ops.min(scores))
+        return keras.ops.maximum(sums, least - SILENT)
 
 
 @keras.saving.register_keras_serializable("gossamer")

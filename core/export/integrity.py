@@ -63,7 +63,8 @@ def read_model(source: str | os.PathLike | bytes):
     data, name = read_bytes(source), label(source)
     model = unpacked(data, name)
     try:
-        _check_model(model, len(data))
+        _bring_in_constants(model, data)
+        _check_model(model)
     except _Damaged as error:
         raise UserError(f"{name}: is damaged: {error}; export or copy it again.") from error
     except MALFORMED as error:
@@ -81,13 +82,19 @@ def _require(condition, problem: str) -> None:
         raise _Damaged(problem)
 
 
-def _check_model(model, size: int) -> None:
+def _bring_in_constants(model, data: bytes) -> None:
+    """Take constants that a file keeps behind its flatbuffer into the model."""
+    for buffer in model.buffers or []:
+        if buffer.offset > 1:
+            _require(buffer.offset + buffer.size <= len(data), "constants are cut off")
+            buffer.data = memoryview(data)[buffer.offset : buffer.offset + buffer.size]
+            buffer.offset = buffer.size = 0
+
+
+def _check_model(model) -> None:
     _require(model.subgraphs, "it holds no graph")
     _require(model.buffers, "it holds no buffers")
     _require(model.version == 3, f"its schema version is {model.version}, not 3")
-    for buffer in model.buffers:
-        if buffer.offset > 1:
-            _require(buffer.offset + buffer.size <= size, "constants are cut off")
     for entry in model.metadata or []:
         _require(entry.buffer < len(model.buffers), "metadata names a missing buffer")
     for graph in model.subgraphs:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+FITTING_ROUNDS = 6
+
 
 def relative_error(made: np.ndarray, wanted: np.ndarray) -> float:
     """Return the norm of the difference over that of `wanted`; zeros around either do not count.
@@ -19,6 +21,17 @@ def relative_error(made: np.ndarray, wanted: np.ndarray) -> float:
     length = np.linalg.norm(wanted)
     error = float(np.linalg.norm(made - wanted) / (length or 1.0))
     return error if np.isfinite(error) else np.inf
+
+
+def rescaled_error(made: np.ndarray, wanted: np.ndarray, channel_axis: int) -> float:
+    """Return the relative error up to positive factors of output and input channels."""
+    made, wanted = common_part(made, wanted)
+    if made.shape != wanted.shape or not np.isfinite(made).all():
+        return np.inf
+    fitted = wanted
+    for axis in (channel_axis, made.ndim - 1) * FITTING_ROUNDS:
+        fitted = scaled(fitted, np.maximum(channel_factors(made, fitted, axis), 0.0), axis)
+    return relative_error(fitted, made)
 
 
 def common_part(made: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -35,7 +48,12 @@ def common_part(made: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def explained(
-    kernel: np.ndarray, like: np.ndarray, channel_axis: int, tolerance: float
+    kernel: np.ndarray,
+    like: np.ndarray,
+    channel_axis: int,
+    tolerance: float,
+    *,
+    rescaled: bool = False,
 ) -> tuple[str, str]:
     """Return what was done to a kernel.
 
@@ -44,6 +62,7 @@ def explained(
         like: As it should be; both in TFLite's layout, (outputs, inputs) of dense layers.
         channel_axis: The axis of output channels.
         tolerance: Of an explanation, relative to the norm.
+        rescaled: Whether positive factors of channels do not count.
 
     Returns:
         A key of the explanation ("swapped sides", "scaled channels", ...; "other" where nothing
@@ -57,7 +76,12 @@ def explained(
     if not kernel.any():
         return "zero", "holds zeros only"
     for kind, how, changed in _changes(kernel, like, channel_axis):
-        if changed.shape == kernel.shape and relative_error(kernel, changed) <= 2 * tolerance:
+        if changed.shape != kernel.shape:
+            continue
+        error = relative_error(kernel, changed)
+        if rescaled and error > tolerance:
+            error = rescaled_error(kernel, changed, channel_axis)
+        if error <= 2 * tolerance:
             return kind, how
     return "other", ""
 

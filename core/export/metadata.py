@@ -68,8 +68,6 @@ def embed(model: bytes, document: dict, labels: Sequence[str] = ()) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
 
     model_t = read_model(model)
-    if any(buffer.offset > 1 for buffer in model_t.buffers):
-        raise UserError("The model keeps constants behind the flatbuffer; a card cannot be added.")
     broken = [name for name in labels if "\n" in name or "\r" in name]
     if broken:
         raise UserError(f"Label {broken[0]!r} holds a line break; rename the class.")

@@ -17,7 +17,6 @@ from core.export.reference import float_network, reference_file, with_rounded_ke
 from core.export.unrounded import unrounded
 from core.export.verification import Verification
 from core.export.weights import (
-    EVENED_TOLERANCE,
     INTEGER_TOLERANCE,
     TOLERANCES,
     Difference,
@@ -145,7 +144,7 @@ def check_kernels(
     tolerance = TOLERANCES.get(result.precision, INTEGER_TOLERANCE)
     wrong = differences(found, expected, tolerance, **choices)
     if wrong and own_int8 and (rescaled if known is None else known):
-        wrong = differences(found, expected, EVENED_TOLERANCE, rescaled=True, **choices)
+        wrong = differences(found, expected, tolerance, rescaled=True, **choices)
     shown = "; ".join(_told(d) for d in wrong[:SHOWN])
     more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
     value = f"{len(wrong)} of {len(expected)} differ: {shown}{more}" if wrong else len(expected)

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from core.export.constants import real_values
 from core.export.graph import Operator, Tensor, names, operators
-from core.export.kernel_changes import explained, relative_error
+from core.export.kernel_changes import explained, relative_error, rescaled_error
 from core.export.layer_names import WEIGHTED, layer_of
 
 # Largest difference of a kernel, of its norm, that storing it explains (measured: at most 0.007 for
 # integers of a scale per channel; one scale for a kernel of uneven channels makes it larger).
 TOLERANCES = {"float32": 1e-4, "float16": 2e-3}
 INTEGER_TOLERANCE = 0.05
-# Evening channels makes the rounding of small ones count as that of large ones (measured: 0.08).
-EVENED_TOLERANCE = 0.2
-EVENING_ROUNDS = 12
 
 
 @dataclass(frozen=True)
@@ -135,18 +132,22 @@ def differences(
     Args:
         found: Of the file.
         expected: Of the network, converted to float32.
-        tolerance: Of `TOLERANCES`; `EVENED_TOLERANCE` of rescaled ones.
+        tolerance: Of `TOLERANCES`.
         rescaled: Whether positive factors of channels do not count, which an export moves between
             layers (`core.compress.equalize`); biases are not compared then.
         biases: Whether biases are compared; they are not where an export corrected them.
         strangers: Whether weights that the network does not have count; an integer file may
             compute a gate or a sum by a convolution of its own.
     """
-    if rescaled:
-        found, expected = ([_evened(w) for w in listed] for listed in (found, expected))
+
+    def error_of(made: Weights, wanted: Weights) -> float:
+        error = relative_error(made.kernel, wanted.kernel)
+        if rescaled and error > tolerance:
+            return rescaled_error(made.kernel, wanted.kernel, wanted.channel_axis)
+        return error
 
     def equal(made: Weights, wanted: Weights) -> bool:
-        return relative_error(made.kernel, wanted.kernel) <= tolerance
+        return error_of(made, wanted) <= tolerance
 
     pairs, rest = _paired(found, expected, equal)
     rebuilt = {w.layer for w, made in pairs if made is None and _parts_of(w, rest)}
@@ -157,8 +158,10 @@ def differences(
         if made is None:
             known = Difference(wanted.layer, np.inf, "is missing", "missing")
         elif not equal(made, wanted):
-            kind, how = explained(made.kernel, wanted.kernel, wanted.channel_axis, tolerance)
-            known = Difference(wanted.layer, relative_error(made.kernel, wanted.kernel), how, kind)
+            kind, how = explained(
+                made.kernel, wanted.kernel, wanted.channel_axis, tolerance, rescaled=rescaled
+            )
+            known = Difference(wanted.layer, error_of(made, wanted), how, kind)
         elif biases and not rescaled and not _bias_error(made, wanted) <= tolerance:
             how = "has another bias" if made.bias is not None else "has lost its bias"
             known = Difference(wanted.layer, _bias_error(made, wanted), how, "bias")
@@ -223,18 +226,6 @@ def _paired(
                 chosen[place] = made
                 left = [other for other in left if other is not made]
     return [(wanted, chosen.get(place)) for place, wanted in enumerate(expected)], left
-
-
-def _evened(weights: Weights) -> Weights:
-    """Return weights whose channels, of outputs and of inputs, all have the norm one."""
-    kernel = weights.kernel.astype(np.float64)
-    axes = sorted({weights.channel_axis, kernel.ndim - 1})
-    for _ in range(EVENING_ROUNDS if len(axes) > 1 else 1):
-        for channel in axes:
-            rest = tuple(a for a in range(kernel.ndim) if a != channel)
-            length = np.sqrt(np.square(kernel).mean(rest, keepdims=True))
-            kernel = kernel / np.where(length > 0, length, 1.0)
-    return replace(weights, kernel=kernel.astype(np.float32))
 
 
 def _bias_error(made: Weights, wanted: Weights) -> float:

@@ -97,7 +97,7 @@ def wrong_sentence(said: Iterable[str], case: Case, folder: Path, named: bool) -
             return f"holds line breaks or control characters: {sentence[:200]!r}"
         if len(sentence) > LONGEST + len(str(folder)):
             return f"is too long: {len(sentence)} characters, {sentence[:200]}"
-        if sentence.rstrip()[-1] not in ".?)":
+        if sentence.rstrip()[-1] not in ".?)…":
             return f"does not end as a sentence: {sentence[-200:]}"
         if named and not any(name in sentence for name in names):
             return f"names no file: {sentence[:200]}"

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from core.command_line.program import Command, join_numbers, new_app, when_stopped
 from core.command_line.tables import csv_text, show_json, show_table, size, text
 from core.errors import CheckFailed, UserError
-from core.files import plain
+from core.files import plain, write_json
 
 
 def program(raised: BaseException):
@@ -175,6 +175,11 @@ def test_json_knows_no_nan(capsys):
     )
     found = json.loads(capsys.readouterr().out)
     assert found == {"a": None, "b": 0.5, "c": [1, 2], "d": "runs/x", "e": [None, True, None]}
+
+
+def test_nor_do_the_json_files_a_command_writes(tmp_path):
+    path = write_json(tmp_path / "metrics.json", {"dice": math.nan, "data": tmp_path})
+    assert json.loads(path.read_text()) == {"dice": None, "data": str(tmp_path)}
 
 
 @pytest.mark.parametrize(
