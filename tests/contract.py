@@ -172,7 +172,7 @@ def check_open_size_equals_fixed(name: str) -> None:
     """Height and width may be open, or the builder says that they may not."""
     fixed = trained_like(name)
     if not catalog.network(name).any_size:
-        with pytest.raises(ValueError, match="`input_shape`.*None"):
+        with pytest.raises(ValueError, match=r"`input_shape`.*None"):
             catalog.build(name, smallest(name), input_shape=(None, None, fixed.input.shape[3]))
         return
     opened = catalog.build(name, smallest(name), input_shape=(None, None, fixed.input.shape[3]))

@@ -44,7 +44,6 @@ MAY_WRITE = {
     "core.data.images": "a picture in memory",
     "apps.super_resolution.picture_writing": "pictures in strips",
     "apps.super_resolution.video": "OpenCV writes a video",
-    "apps.super_resolution.data.preparing": "arrays of sub-images",
     "apps.person_reid.embeddings": "arrays of an index",
     "apps.person_reid.task": "an array in memory",
     "apps.person_reid.simulation": "thousands of drawings, in a folder aside",

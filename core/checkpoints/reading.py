@@ -51,6 +51,7 @@ _SAFETENSORS_DTYPES = {
     "C64": "<c8",
 }
 
+
 def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Return a published checkpoint's tensors by name, without running anything from the file.
 

@@ -294,12 +294,12 @@ def show_timings(timings: list[Timing]) -> None:
 
 
 def show_checks(found: Verification, title: str) -> None:
-    """Print a verification as a table, its notes below."""
+    """Print a verification as a table, what is most likely wrong and its notes below."""
     marks = {True: "yes", False: "NO", None: ""}
     rows = [(r.check, r.value, r.bound, marks[r.ok]) for r in found.rows]
     show_table(("check", "value", "bound", "holds"), rows, title=title)
-    for note in found.notes:
-        say(f"{note[:1].upper()}{note[1:]}.")
+    for sentence in (*found.causes, *found.notes):
+        say(f"{sentence[:1].upper()}{sentence[1:]}.")
     if found.protocol:
         say(f"Protocol: {found.protocol}")
 

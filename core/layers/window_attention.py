@@ -66,8 +66,7 @@ def window_partition(x, window: int):
     _, height, width, channels = x.shape
     if height % window or width % window:
         raise ValueError(
-            f"Height and width must be multiples of window={window}. "
-            f"Received: {height} and {width}"
+            f"Height and width must be multiples of window={window}. Received: {height} and {width}"
         )
     ops, across = keras.ops, width // window
     # A row of windows is a batch entry on the way, and a pixel's channels stay with its row's.

@@ -56,7 +56,7 @@ def _loss_of(correlation, off_diagonal: float):
 
 @keras.saving.register_keras_serializable("gossamer")
 class BarlowTwins(keras.Model):
-    """Trains an encoder so that two views of an image have equal embeddings of independent features.
+    """Trains an encoder so that two views of an image have equal, independent features.
 
     `fit(first, second)` takes a batch's one views as inputs and the other ones as targets, as a
     data set gives them: (views, other views), each what the encoder takes. Both go through the
@@ -186,8 +186,7 @@ def _check_arguments(encoder, projector: Sequence[int], off_diagonal: float) -> 
     outputs = getattr(encoder, "outputs", None)
     if not outputs or len(outputs) != 1 or len(outputs[0].shape) < 2:
         raise ValueError(
-            "`encoder` must be a functional model with one output (N, ..., C). "
-            f"Received: {encoder}"
+            f"`encoder` must be a functional model with one output (N, ..., C). Received: {encoder}"
         )
     if not projector or not all(isinstance(w, int | np.integer) and w > 0 for w in projector):
         raise ValueError(f"`projector` must be positive widths. Received: projector={projector}")

@@ -59,7 +59,9 @@ def transfer(source: keras.Model, target: keras.Model) -> Transfer:
     lost = [f"{name} {array.shape}" for name, array in state.items() if values.get(name) is None]
     if lost or not state:
         more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
-        what = f"has no place for {', '.join(lost[:SHOWN])}{more}" if lost else "is given no weights"
+        what = (
+            f"has no place for {', '.join(lost[:SHOWN])}{more}" if lost else "has no weights"
+        )
         raise UserError(
             f"{target.name}: {what}, so nothing was transferred from {source.name}; build both "
             "of the same network and variant, the source as a part of it."

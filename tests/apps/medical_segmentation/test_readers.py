@@ -126,9 +126,7 @@ def test_busi_has_all_masks_of_an_image_and_leaves_normal_out(tmp_path, given):
         "benign/benign (4)": ("benign (4).png", "benign (4)_mask.png", "benign (4)_mask_1.png"),
         "malignant/malignant (1)": ("malignant (1).png", "malignant (1)_mask.png"),
     }
-    assert [sample.stratum for sample in index.samples] == [
-        *("benign", "benign", "malignant")
-    ]
+    assert [sample.stratum for sample in index.samples] == [*("benign", "benign", "malignant")]
     assert index.notes[:2] == (
         "1 images of class 'normal' are left out; --format busi_normal includes them.",
         "1 images have several masks, which are merged.",
