@@ -122,9 +122,9 @@ def parameter(name: str, shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(value, np.float32)
 
 
-def load(name: str, folder: Path = GOLDEN) -> Golden:
+def load(name: str, folder: Path | None = None) -> Golden:
     """Read `<folder>/<name>.npz`, by default of `tests/golden/`."""
-    with np.load(folder / f"{name}.npz", allow_pickle=False) as data:
+    with np.load((folder or GOLDEN) / f"{name}.npz", allow_pickle=False) as data:
         shapes = {k: tuple(v) for k, v in json.loads(str(data["shapes"])).items()}
         names = [key.removeprefix("output/") for key in data.files if key.startswith("output/")]
         outputs = {

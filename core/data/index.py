@@ -121,6 +121,8 @@ def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError as error:  # a listed file that is gone, or a link to one
+        if isinstance(error, FileNotFoundError):
+            raise UserError(f"{path}: no such file; take its entry out or put it back.") from error
         reason = (error.strerror or "input/output error").lower()
         raise UserError(f"{path}: cannot be read ({reason}); take it out or replace it.") from error
 
