@@ -90,7 +90,9 @@ class ModelCard:
         """Map stored values (..., C), such as uint8 pixels, to the network's float32 input."""
         scale = (1.0 / (self.full_scale * np.asarray(self.std))).astype(np.float32)
         offset = (np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)
-        return values.astype(np.float32) * scale - offset
+        scaled = np.multiply(values, scale, dtype=np.float32)
+        scaled -= offset  # in place: of large pictures every copy is gigabytes
+        return scaled
 
     def pixel_range(self) -> tuple[float, float] | None:
         """Return what black and white become, where that is the same for all channels.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +26,8 @@ _TIFF = (".tif", ".tiff")
 _FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000")
 _ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 swap height and width
 _MAX_PIXELS = 2**26  # 67 million; the largest pictures in use (chest X-rays) have 20 million
+_MAX_BYTES = 2**29  # of its values; as 16-bit colours the largest have 400 MB
+_ROWS = 256  # of a picture that are brought to 8 bits at once
 _STRETCH = (0.1, 99.9)  # percentiles
 
 
@@ -231,8 +233,8 @@ def _tiff_values(page) -> np.ndarray:
     if "S" in axes:
         pixels = np.moveaxis(pixels, axes.index("S"), -1)
         pixels = pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., 0]
-    if pixels.ndim not in (2, 3):
-        raise ValueError(f"axes {axes} are not a picture's")
+    if pixels.ndim not in (2, 3) or not pixels.size or pixels.dtype.kind not in "buif":
+        raise ValueError(f"{pixels.dtype} with the axes {axes} is no picture")
     return pixels.astype(pixels.dtype.newbyteorder("="))
 
 
@@ -241,16 +243,24 @@ def _to_8_bits(path: Path, raw: np.ndarray) -> np.ndarray:
         return raw.astype(np.uint8) * 255
     low, high = _finite_range(path, raw)
     if raw.dtype.kind == "f" and low >= 0 and high <= 1:
-        return np.rint(raw * 255).astype(np.uint8)
+        return _by_rows(raw, lambda part: part * 255)
     if low >= 0 and high <= 255:
-        return np.rint(raw).astype(np.uint8)
+        return _by_rows(raw, lambda part: part)
     low, high = np.percentile(raw, _STRETCH)
     if high <= low:  # constant but for a few pixels
         low, high = _finite_range(path, raw)
     if high <= low:
         return np.zeros(raw.shape, np.uint8)
-    scaled = (raw.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
-    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+    low, gain = np.float32(low), np.float32(255 / (high - low))
+    return _by_rows(raw, lambda part: np.clip((part.astype(np.float32) - low) * gain, 0, 255))
+
+
+def _by_rows(raw: np.ndarray, scaled: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return scaled values rounded to 8 bits; floats of all of a large picture are gigabytes."""
+    pixels = np.empty(raw.shape, np.uint8)
+    for top in range(0, len(raw), _ROWS):
+        pixels[top : top + _ROWS] = np.rint(scaled(raw[top : top + _ROWS]))
+    return pixels
 
 
 def _finite_range(path: Path, raw: np.ndarray) -> tuple[float, float]:
@@ -296,6 +306,11 @@ def _opened_tiff(path: Path, page: int) -> Iterator:
 
     with tifffile.TiffFile(path) as file:
         _refuse_huge(path, (file.pages[page].imagewidth, file.pages[page].imagelength))
+        if file.pages[page].nbytes > _MAX_BYTES:
+            raise UserError(
+                f"{path}: unfolds to more than {_MAX_BYTES // 2**20} MB; cut or scale the picture, "
+                "or save it with 8 or 16 bits."
+            )
         yield file.pages[page]
 
 

@@ -16,6 +16,7 @@ from core.model_card import shown_size
 
 OPTIMIZERS = ("adamw", "adam", "amsgrad", "sgd")
 SCHEDULES = ("constant", "cosine", "step", "poly")
+_NO_FILE = "config"  # what is named where choices come from the command line
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
@@ -132,7 +133,7 @@ class TrainConfig:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], *, source: str = "config") -> TrainConfig:
+    def from_dict(cls, values: Mapping[str, Any], *, source: str = _NO_FILE) -> TrainConfig:
         """Return the checked config; an unknown key or a value of the wrong kind is an error.
 
         Args:
@@ -149,6 +150,10 @@ class TrainConfig:
         except TypeError as error:
             missing = [name for name in ("app", "network", "variant") if name not in values]
             raise UserError(f"{source}: lacks {', '.join(missing)}.") from error
+        except UserError as error:  # of a value its field cannot have
+            if source == _NO_FILE:
+                raise
+            raise UserError(f"{source}: {str(error).removeprefix('Config: ')}") from error
 
 
 _LARGEST = 2**32 - 1  # of a whole number: what a seed may be, and more than anything else needs

@@ -221,6 +221,28 @@ def test_decompression_bombs_are_refused(tmp_path, side, read):
         read(tmp_path / "a.png")
 
 
+def test_a_tiff_that_unfolds_to_too_much_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("core.data.images._MAX_BYTES", 2**20)  # as if pictures had gigabytes
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((400, 400), np.float64), compression="zlib")
+    with pytest.raises(UserError, match=r"a\.tif: unfolds to more than 1 MB"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_a_tiff_of_complex_numbers_is_no_picture(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.ones((4, 4), np.complex64))
+    with pytest.raises(UserError, match=r"a\.tif: "):
+        read_image(tmp_path / "a.tif")
+
+
+def test_tall_deep_pictures_are_scaled_as_one(tmp_path):
+    """Rows are brought to 8 bits in parts, all by the same range."""
+    values = np.linspace(0, 60000, 600 * 3).reshape(600, 3).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", values)
+    column = read_image(tmp_path / "a.tif", 1)[:, 0, 0]
+    assert column[0] == 0 and column[-1] == 255
+    assert (np.diff(column.astype(int)) >= 0).all()
+
+
 @pytest.mark.parametrize(
     "array",
     [RAMP, RAMP[..., None], noise(), RAMP > 100, RAMP.astype(np.uint16) * 257],

@@ -20,6 +20,13 @@ def test_survives_yaml():
     assert again.input_size == (64, 96)
 
 
+def test_a_value_its_field_cannot_have_names_the_file():
+    with pytest.raises(UserError, match=r"^c\.yaml: batch is 0; it must be 1 or more\.$"):
+        make(batch=0)
+    with pytest.raises(UserError, match=r"^Config: batch is 0"):  # of the command line
+        TrainConfig.from_dict({**NEEDED, "batch": 0})
+
+
 @pytest.mark.parametrize(
     "name, value, expected",
     [
@@ -49,7 +56,7 @@ def test_values_are_brought_to_their_type(name, value, expected):
         ({"epochs": True}, "c.yaml: epochs is True; it must be a whole number"),
         ({"batch": 1e300}, "c.yaml: batch is 1e+300; it must be a whole number (of at most 2^32)."),
         ({"seed": 2**32}, "c.yaml: seed is 4294967296; it must be a whole number (of at most"),
-        ({"weight_decay": "nan"}, "Config: weight_decay is nan; it must be 0 or more."),
+        ({"weight_decay": "nan"}, "c.yaml: weight_decay is nan; it must be 0 or more."),
         ({"cache": "maybe"}, "c.yaml: cache is 'maybe'; it must be true or false."),
         ({"options": 5}, "c.yaml: options is 5; it must be 'key: value' lines."),
         ({"epochs": None}, "c.yaml: epochs has no value."),
@@ -61,16 +68,16 @@ def test_values_are_brought_to_their_type(name, value, expected):
             {"input_size": True},
             "c.yaml: input_size is True; it must be its sides, as in [",
         ),
-        ({"input_size": [8, 0]}, "Config: input_size is 8x0; sides must be 1 or more."),
-        ({"input_size": []}, "Config: input_size is empty; sides must be 1 or more."),
-        ({"epochs": 0}, "Config: epochs is 0; it must be 1 or more."),
-        ({"seed": -1}, "Config: seed is -1; it must be 0 or more."),
-        ({"learning_rate": 0.0}, "Config: learning_rate is 0.0; it must be a positive number."),
-        ({"learning_rate": "nan"}, "Config: learning_rate is nan; it must be a positive number."),
-        ({"channels": 0}, "Config: channels is 0; it must be 1 or more."),
-        ({"ema": 1.0}, "Config: ema is 1.0; it must lie between 0 and 1."),
-        ({"optimizer": "adam2"}, "Config: optimizer is 'adam2'. Did you mean 'adam'?"),
-        ({"schedule": "cosin"}, "Config: schedule is 'cosin'. Did you mean 'cosine'?"),
+        ({"input_size": [8, 0]}, "c.yaml: input_size is 8x0; sides must be 1 or more."),
+        ({"input_size": []}, "c.yaml: input_size is empty; sides must be 1 or more."),
+        ({"epochs": 0}, "c.yaml: epochs is 0; it must be 1 or more."),
+        ({"seed": -1}, "c.yaml: seed is -1; it must be 0 or more."),
+        ({"learning_rate": 0.0}, "c.yaml: learning_rate is 0.0; it must be a positive number."),
+        ({"learning_rate": "nan"}, "c.yaml: learning_rate is nan; it must be a positive number."),
+        ({"channels": 0}, "c.yaml: channels is 0; it must be 1 or more."),
+        ({"ema": 1.0}, "c.yaml: ema is 1.0; it must lie between 0 and 1."),
+        ({"optimizer": "adam2"}, "c.yaml: optimizer is 'adam2'. Did you mean 'adam'?"),
+        ({"schedule": "cosin"}, "c.yaml: schedule is 'cosin'. Did you mean 'cosine'?"),
         ({"clip_value": 1, "clip_norm": 1}, "clip_value and clip_norm are both set"),
     ],
 )
