@@ -95,6 +95,8 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, text: bool) -> np.nd
             raise Unsupported(
                 f"'{info.filename}' holds {dtype} values, not numbers; save it without them"
             )
+        if min(shape, default=0) < 0:
+            raise Malformed(f"'{info.filename}' claims a negative size")
         raw = stream.read()
     if dtype.itemsize == 0:
         return np.zeros(shape, dtype)

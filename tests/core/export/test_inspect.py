@@ -261,9 +261,29 @@ def _abort(_, graph):
     graph.tensors[graph.operators[3].outputs[0]].quantization.scale = [1e-12]
 
 
+def _no_inputs(_, graph):
+    graph.operators[0].inputs = []
+
+
+def _omitted_input(_, graph):
+    graph.operators[0].inputs = [-1, *list(graph.operators[0].inputs)[1:]]
+
+
+def _no_options(_, graph):
+    graph.operators[0].builtinOptionsType, graph.operators[0].builtinOptions = 0, None
+
+
+def _flat_input(_, graph):
+    graph.tensors[graph.operators[0].inputs[0]].shape = [1, 768]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (_no_inputs, r"CONV_2D #0 lacks inputs"),
+        (_omitted_input, r"CONV_2D #0 lacks an input"),
+        (_no_options, r"CONV_2D #0 lacks its options"),
+        (_flat_input, r"CONV_2D #0 has an input of 2 axes instead of 4"),
         (_twice, r"ADD #3 writes a tensor that already"),
         (_no_stride, r"CONV_2D #0 has strideW = 0"),
         (_no_scale, r"int8 without a scale"),
