@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -36,13 +36,12 @@ def diagnose(result: Verification, beside: Beside, wrong: Sequence[Difference]) 
         beside: The two.
         wrong: Layers whose kernels differ (`core.export.network_checks.check_kernels`).
     """
-    cause = _from_kernels(wrong, beside)
-    if cause is None:
-        tried = _Trial(beside)
-        for sentence, agrees in _hypotheses(tried):
-            if agrees():
-                cause = sentence
-                break
+    cause = None
+    # A norm is folded into the kernel before it: stale statistics show as a factor a channel.
+    if wrong and all(d.kind == "scaled channels" for d in wrong):
+        cause = _first_that_agrees(_of_norms(_Trial(beside)))
+    cause = cause or _from_kernels(wrong, beside)
+    cause = cause or _first_that_agrees(_hypotheses(_Trial(beside)))
     if cause is None and wrong:
         cause = _from_weights(wrong)
     cause = cause or _from_operators(beside, result.precision) or _from_first_layer(beside)
@@ -115,6 +114,10 @@ class _Trial:
 
 
 Hypothesis = tuple[str, Callable[[], bool]]
+
+
+def _first_that_agrees(hypotheses: Iterable[Hypothesis]) -> str | None:
+    return next((sentence for sentence, agrees in hypotheses if agrees()), None)
 
 
 def _hypotheses(tried: _Trial) -> Iterator[Hypothesis]:

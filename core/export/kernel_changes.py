@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 FITTING_ROUNDS = 6
+MOVING_CHANNELS = ("transposed", "ordered")  # changes that put values into other channels
 
 
 def relative_error(made: np.ndarray, wanted: np.ndarray) -> float:
@@ -75,13 +76,18 @@ def explained(
         return "infinite", "holds values that are no numbers"
     if not kernel.any():
         return "zero", "holds zeros only"
-    for kind, how, changed in _changes(kernel, like, channel_axis):
-        if changed.shape != kernel.shape:
-            continue
+    listed = [c for c in _changes(kernel, like, channel_axis) if c[2].shape == kernel.shape]
+    for kind, how, changed in listed:
         error = relative_error(kernel, changed)
         if rescaled and error > tolerance:
             error = rescaled_error(kernel, changed, channel_axis)
         if error <= 2 * tolerance:
+            return kind, how
+    for kind, how, changed in listed:  # before a normalisation was folded into its channels
+        if (
+            kind in MOVING_CHANNELS
+            and rescaled_error(kernel, changed, channel_axis) <= 2 * tolerance
+        ):
             return kind, how
     return "other", ""
 

@@ -1,0 +1,160 @@
+"""A fault planted into a file is caught by `verify` and named; healthy files have none.
+
+The faults are those of benchmarks/reliability/faults.py, which plants them into the apps' networks.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.reliability import faults
+from core.data.images import read_image
+from core.data.index import Sample, make_index
+from core.data.readers import Reader
+from core.export.exporting import export
+from core.export.verify import verify
+from core.model_card import ModelCard
+from core.network import Network
+from core.run_folder import RunFolder
+from core.task import Example, Objective, Scores, Task
+from core.training.config import TrainConfig
+
+SIDE, LABELS = 16, ("left", "middle", "right")
+
+
+def build(variant, input_shape, *, classes=3):
+    """Return convolutions of every kind with normalisation and a head of three classes."""
+    layers = keras.layers
+    x = image = keras.Input(input_shape, name="image")
+    for name, layer in (
+        ("first", layers.Conv2D(8, 3, padding="same", use_bias=False, name="first")),
+        ("wide", layers.DepthwiseConv2D(3, padding="same", use_bias=False, name="wide")),
+        ("mix", layers.Conv2D(8, 1, use_bias=False, name="mix")),
+    ):
+        x = layers.BatchNormalization(name=f"{name}.norm")(layer(x))
+        x = layers.ReLU(name=f"{name}.relu")(x)
+    return keras.Model(image, layers.Conv2D(classes, 1, name="head")(x), name="small")
+
+
+def card(variant):
+    return ModelCard(
+        "small", variant, "toy", input_size=(SIDE, SIDE), labels=LABELS, decode={"least": 0.0}
+    )
+
+
+class Thirds(Task):
+    """Which third of a picture a pixel lies in."""
+
+    name = "toy"
+    networks = {"small": Network(build, {"base": {}}, card)}
+    headline = "accuracy"
+
+    @staticmethod
+    def found(folder):
+        files = sorted(folder.glob("*.png"))
+        samples = [Sample(f.stem, (f,), split="train" if n % 2 else "test") for n, f in
+                   enumerate(files)]  # fmt: skip
+        return make_index("thirds", folder, samples, labels=LABELS)
+
+    def load(self, sample, card):
+        return Example(read_image(sample.inputs[0]), np.zeros((SIDE, SIDE, 1), np.float32))
+
+    def objective(self, config):
+        return Objective(keras.losses.MeanSquaredError())
+
+    def decode(self, outputs, sample, card):
+        return outputs[0].argmax(-1)
+
+    def score(self, results, card, *, quick=False):
+        rows = [{"id": s.id, "accuracy": float((r == 0).mean())} for s, r in results]
+        return Scores({"accuracy": float(np.mean([row["accuracy"] for row in rows]))}, rows)
+
+
+Thirds.readers = {"thirds": Reader("thirds", "thirds", Path.is_dir, Thirds.found, "CC0")}
+TASK = Thirds()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Return a run with weights of a plausible scale, live statistics and every kind of file."""
+    folder, rng = tmp_path_factory.mktemp("planted"), np.random.default_rng(4)
+    (folder / "data").mkdir()
+    for n in range(12):
+        coarse = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        picture = coarse.repeat(SIDE // 4, 0).repeat(SIDE // 4, 1)
+        Image.fromarray(picture).save(folder / "data" / f"{n:02}.png")
+    config = TrainConfig.from_dict(
+        {"app": "toy", "network": "small", "variant": "base", "data": str(folder / "data"),
+         "format": "thirds"}
+    )  # fmt: skip
+    made = RunFolder.create(folder / "run", config, card("base"))
+    model = build("base", (SIDE, SIDE, 3))
+    for weight in model.weights:
+        shape, path = tuple(weight.shape), weight.path
+        if len(shape) > 1:
+            fan_in = shape[0] * shape[1] * (1 if "wide" in path else shape[2])
+            weight.assign(rng.standard_normal(shape) * np.sqrt(2 / fan_in))
+        elif "variance" in path or "gamma" in path:
+            weight.assign(rng.uniform(0.5, 1.5, shape))
+        else:
+            weight.assign(rng.uniform(0.1, 0.4, shape))
+    made.save_model(model)
+    for precision in faults.ALL:
+        export(TASK, made, precision)
+    return made
+
+
+def file_of(run, precision) -> Path:
+    return run.file("export") / f"run_{precision}.tflite"
+
+
+@pytest.mark.parametrize("precision", faults.ALL)
+def test_nothing_is_reported_on_healthy_files(run, precision):
+    found = verify(TASK, file_of(run, precision))
+    assert found.passed, [row for row in found.rows if row.ok is False]
+    assert found.causes == []
+
+
+PLANTED = [(fault, precision) for fault in faults.FAULTS for precision in ("float32", "int8")
+           if precision in fault.precisions]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "fault, precision", PLANTED, ids=[f"{fault.name}-{precision}" for fault, precision in PLANTED]
+)
+def test_every_fault_is_caught_and_named(run, tmp_path, fault, precision):
+    sick = faults.plant(TASK, run, file_of(run, precision), fault, precision, tmp_path)
+    assert sick is not None, "this network has no place for it"
+    found = verify(TASK, sick, run=run.path)
+    assert not found.passed
+    assert any(re.search(fault.named, cause) for cause in found.causes), found.causes
+
+
+def test_a_float_file_under_the_description_of_an_integer_one(run, tmp_path):
+    sick = faults.mislabelled(file_of(run, "float32"), "int8", tmp_path)
+    found = verify(TASK, sick, run=run.path)
+    assert any("float32 file under the description of a int8" in c for c in found.causes)
+
+
+def test_a_byte_changed_after_the_export(run, tmp_path):
+    sick = faults.touched(file_of(run, "float32"), tmp_path)
+    found = verify(TASK, sick, run=run.path)
+    assert any("changed after the export" in cause for cause in found.causes)
+
+
+def test_a_run_that_was_trained_on_is_told_from_a_wrong_file(run, tmp_path):
+    later = RunFolder(shutil.copytree(run.path, tmp_path / "later"))
+    later.save_model(faults.FAULTS[4].network(later.load_model()))
+    found = verify(TASK, later.file("export") / "run_float32.tflite", run=later)
+    assert any("trained on after the export" in cause for cause in found.causes)
+
+
+def test_without_its_run_it_says_what_was_not_compared(run, tmp_path):
+    alone = shutil.copy(file_of(run, "float32"), tmp_path)
+    found = verify(TASK, alone, data=str(run.config.data), format="thirds")
+    assert found.passed and any("no run folder found" in note for note in found.notes)
