@@ -126,7 +126,7 @@ def _transposed(model):
 
 
 def _depthwise_order(model):
-    fits = lambda k: k.shape[2] > 1  # noqa: E731
+    fits = lambda k: k.shape[0] > 1 and k.shape[2] > 1  # noqa: E731
     return _changed(_of("DepthwiseConv2D"), fits, lambda k: k[:, :, ::-1])(model)
 
 
@@ -189,17 +189,21 @@ def _other_decoding(value: dict) -> dict | None:
 # --- into the bytes ------------------------------------------------------------------------------
 
 
-def _integer_output(content: bytes, *, at: float = 0.5):
-    """Return (model, graph tensors, index) of a convolution's output in the middle of a file."""
+def _integer_output(content: bytes):
+    """Return (model, quantization) of the convolution's output that says the most.
+
+    It has the widest range of those in the first half of a file; others may be dead.
+    """
     found = [
-        o.outputs[0].index
+        o.outputs[0]
         for o in operators(content)
         if o.name in ("CONV_2D", "DEPTHWISE_CONV_2D") and o.outputs[0].quantised
     ]
     if not found:
         return None
+    chosen = max(found[: (len(found) + 1) // 2], key=lambda tensor: tensor.scales[0])
     model = read_model(content)
-    return model, model.subgraphs[0].tensors[found[int(at * (len(found) - 1))]].quantization
+    return model, model.subgraphs[0].tensors[chosen.index].quantization
 
 
 def _rescaled(factor: float) -> Callable[[bytes], bytes | None]:

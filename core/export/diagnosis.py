@@ -41,6 +41,8 @@ def diagnose(result: Verification, beside: Beside, wrong: Sequence[Difference]) 
     if wrong and all(d.kind == "scaled channels" for d in wrong):
         cause = _first_that_agrees(_of_norms(_Trial(beside)))
     cause = cause or _from_kernels(wrong, beside)
+    if cause is None and sum(d.kind == "other" for d in wrong) > FEW:
+        cause = _from_weights(wrong)  # which no other input or output could explain
     cause = cause or _first_that_agrees(_hypotheses(_Trial(beside)))
     if cause is None and wrong:
         cause = _from_weights(wrong)
