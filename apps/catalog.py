@@ -44,6 +44,9 @@ APPS = {
 
 SYSTEMS = {
     "mk_unet": System("medseg", "MK-UNet (ICCVW 2025)", "apps.medical_segmentation.models.mk_unet"),
+    "barlow_swin": System(
+        "medseg", "Barlow-Swin (arXiv 2025)", "apps.medical_segmentation.models.barlow_swin"
+    ),
     "imdn": System("superres", "IMDN (ACM MM 2019)", "apps.super_resolution.models.imdn"),
     "span": System("superres", "SPAN (CVPRW 2024)", "apps.super_resolution.models.span"),
     "xlsr": System("superres", "XLSR (CVPRW 2021)", "apps.super_resolution.models.xlsr"),

@@ -64,7 +64,8 @@ def round_biases(folded) -> None:
     seen: dict[int, tuple] = {}
     for constraint in constraints_of(folded):
         if constraint.kind == "weighted":
-            layer, scale = constraint.layer, constraint.inputs[0].scale * constraint.layer.scales
+            layer = constraint.layer
+            scale = np.float64(constraint.inputs[0].scale) * layer.scales
             known = seen.setdefault(id(layer), (layer, scale))
             if known[1] is not None and not np.allclose(known[1], scale, rtol=1e-6, atol=0):
                 seen[id(layer)] = (layer, None)  # shared by inputs of different scales

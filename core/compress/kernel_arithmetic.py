@@ -25,6 +25,11 @@ def step_of(quantizer):
     return tf.cast(tf.maximum(high - low, NARROWEST) / 255.0, tf.float32)
 
 
+def zero_of(quantizer, step):
+    """Return the signed code that stands for zero in an 8-bit range."""
+    return tf.round(-tf.convert_to_tensor(quantizer.minimum) / step) - 128.0
+
+
 def codes_of(values, step):
     """Return rounded values as codes."""
     return tf.round(values / step)
@@ -90,6 +95,18 @@ def rescaled_twice(accumulators, ratio):
     # Rounded half up, as the doubling high product does; then half away from zero.
     high = tf.cast(tf.math.floordiv(product + half // 2, half), tf.float64)
     return tf.cast(tf.sign(high) * tf.floor(tf.abs(high) / right + 0.5), tf.float32)
+
+
+def channel_mean(codes, zero, source, target):
+    """Return the codes of the mean over the last axis (float32, ties to even).
+
+    The kernel adds up stored codes and takes away what the zero points among them come to, after
+    both were multiplied: near a tie it matters.
+    """
+    count = tf.cast(tf.shape(codes)[-1], tf.float32)
+    factor = source / target * (1.0 / count)
+    stored = tf.reduce_sum(codes, axis=-1, keepdims=True) + count * zero
+    return tf.round(stored * factor + -zero * count * factor)
 
 
 def softmax(codes, steps, target):

@@ -12,6 +12,7 @@ import tensorflow as tf
 from core.compress.folding import activation_of
 from core.compress.kernel_arithmetic import (
     added,
+    channel_mean,
     codes_of,
     converted,
     inverse_root,
@@ -19,9 +20,10 @@ from core.compress.kernel_arithmetic import (
     rescaled_twice,
     softmax,
     step_of,
+    zero_of,
 )
 from core.compress.links import Linked
-from core.compress.primitive_layers import InverseRoot, nonzero
+from core.compress.primitive_layers import ChannelMean, InverseRoot, nonzero
 from core.compress.tracing import is_exporting
 from core.layers.clip import Clip
 
@@ -122,6 +124,21 @@ class MatMul(SimulatedOperator):
 
 
 @keras.saving.register_keras_serializable("gossamer")
+class QuantizedChannelMean(SimulatedOperator):
+    """Mean over the last axis, which stays."""
+
+    def plain(self):
+        return ChannelMean(name=self.name)
+
+    @staticmethod
+    def exact(inputs):
+        return tf.reduce_mean(inputs, axis=-1, keepdims=True)
+
+    def rounded(self, codes, steps, target):
+        return channel_mean(codes, zero_of(self.ends.sources[0], steps[0]), steps[0], target)
+
+
+@keras.saving.register_keras_serializable("gossamer")
 class QuantizedSoftmax(SimulatedOperator):
     """exp(x) / Σ exp(x) over the last axis."""
 
@@ -205,6 +222,8 @@ def simulated_twin(operation, rank: int) -> Callable | None:
         return MatMul
     if kind == "MaskSum":
         return QuantizedMaskSum
+    if kind == "ChannelMean":
+        return QuantizedChannelMean
     if kind in ("InverseRoot", "Rsqrt"):
         return QuantizedInverseRoot
     if kind in ("LeakyReLU", "LeakyRelu"):

@@ -120,11 +120,14 @@ def _groups(content: bytes, last: Sequence[int]) -> list[_Group]:
                 if _quantisation(tensor) == _quantisation(shared[0]):
                     leader[root(tensor.index)] = root(shared[0].index)
     stored = _stored(content, last)
+    # A softmax takes what is far below the largest value for zero, however far.
+    masked = {root(t.index) for o in listed if o.name == "SOFTMAX" for t in o.inputs[:1] if t}
     groups: dict[int, _Group] = {}
     for operator in listed:
         for tensor in filter(_is_activation, operator.outputs):
             group = groups.setdefault(root(tensor.index), _Group(tensor))
             group.members[tensor.index] = layer_of(operator) or tensor.name
+            group.is_masked = root(tensor.index) in masked
             group.is_last |= tensor.index in stored
             group.is_chosen &= operator.name not in FIXED and operator.index not in near
     return list(groups.values())
@@ -151,7 +154,7 @@ class _Group:
         codes = np.iinfo(tensor.dtype)
         self.low, self.high = ((end - zero) * self.step for end in (codes.min, codes.max))
         self.members: dict[int, str] = {}
-        self.is_last, self.is_chosen = False, True
+        self.is_last, self.is_masked, self.is_chosen = False, False, True
         self.least, self.most = math.inf, -math.inf
         self.signal = self.clipped = self.rounded = 0.0
         self._shares: dict[int, float] = {}
@@ -159,6 +162,8 @@ class _Group:
     def see(self, flowing: np.ndarray, index: int) -> None:
         flowing = flowing.astype(np.float64)
         self.least, self.most = min(self.least, flowing.min()), max(self.most, flowing.max())
+        if self.is_masked:
+            flowing = np.maximum(flowing, self.low)
         kept = np.clip(flowing, self.low, self.high)
         power = float(np.square(flowing).sum())
         self.signal += power
