@@ -9,7 +9,7 @@ demo: $(READY)
 	$(ENV)/bin/gossamer medseg demo
 
 test: $(READY)
-	$(ENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
+	$(ENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	$(ENV)/bin/ruff check .

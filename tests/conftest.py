@@ -1,8 +1,14 @@
-"""Every document that a test has a command print is checked against the command's schema."""
+"""For all tests: their order, and a schema for every document a command prints."""
 
 import pytest
 from json_outputs import check_output
 from typer.testing import CliRunner
+
+
+def pytest_collection_modifyitems(items):
+    """Take the files of slow tests first, so that two workers end at about the same time."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session", autouse=True)
