@@ -39,7 +39,7 @@ def float_run(work: Path):
     """Train the demo's network and return its run folder."""
     from apps.medical_segmentation.task import TASK
     from core.command_line import choices
-    from core.training.config import TrainConfig
+    from core.config import TrainConfig
     from core.training.fit import train
 
     values = choices.merge(TASK, {}, {**TASK.demo, "data": "sample"})

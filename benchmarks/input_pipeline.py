@@ -31,9 +31,9 @@ def main() -> None:
     import numpy as np
 
     from apps.medical_segmentation.task import TASK
+    from core.config import TrainConfig
     from core.data.images import write_image
     from core.data.pipeline import TrainingData
-    from core.training.config import TrainConfig
     from core.training.setup import build_trained, compile_model
 
     config = TrainConfig(

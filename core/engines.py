@@ -77,12 +77,12 @@ class LiteRTEngine:
         threads: int | None = None,
         delegate: bool = True,
     ):
-        from core.export.inspect import check_file
+        from core.tflite.inspect import check_file
 
         self.name = "tflite" if isinstance(path, bytes) else Path(path).name
         check_file(path)
         if card is None:
-            from core.export.metadata import extract
+            from core.tflite.metadata import extract
 
             card = ModelCard.from_dict(extract(path).get("model_card", {}), source=self.name)
         self.card = card

@@ -10,11 +10,11 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from core.config import TrainConfig
 from core.documents import read_json, read_yaml
 from core.errors import UserError
 from core.files import claim_folder, write_atomic, write_json
 from core.model_card import ModelCard
-from core.training.config import TrainConfig
 
 FORMAT_VERSION = 1
 

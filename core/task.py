@@ -27,8 +27,8 @@ from core.model_card import ModelCard
 from core.network import Network, network_named
 
 if TYPE_CHECKING:
+    from core.config import TrainConfig
     from core.engines import Engine
-    from core.training.config import TrainConfig
 
 
 QUICK_SAMPLES = 8  # of each split

@@ -59,7 +59,7 @@ plt.show()
 # any moment and call `train(..., resume=True)`: it ends as if nothing had happened.
 
 # %%
-from core.training.config import TrainConfig
+from core.config import TrainConfig
 from core.training.fit import train
 
 config = TrainConfig(

@@ -58,7 +58,7 @@ plt.show()
 # %%
 from core.checkpoints import load_torch_state, read
 from core.run_folder import RunFolder
-from core.training.config import TrainConfig
+from core.config import TrainConfig
 from core.training.fit import train
 
 config = TrainConfig(

@@ -10,7 +10,7 @@ from core.compress.quantize import quantize_aware
 from core.compress.ranges import calibrate
 from core.engines import LiteRTEngine, output_error, signal_to_noise
 from core.export.convert import to_tflite
-from core.export.inspect import float_operators, foreign_operators, output_steps, requantisation
+from core.tflite.inspect import float_operators, foreign_operators, output_steps, requantisation
 
 
 def smooth(

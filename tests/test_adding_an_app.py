@@ -18,8 +18,8 @@ from tone_app.cli import app
 from typer.testing import CliRunner
 
 from core.engines import LiteRTEngine
-from core.export.inspect import float_operators
 from core.run_folder import RunFolder
+from core.tflite.inspect import float_operators
 
 ROOT = Path(__file__).resolve().parent.parent
 APP, PAGE = ROOT / "tests" / "tone_app", ROOT / "docs" / "adding-an-app.md"

@@ -17,14 +17,6 @@ from apps.catalog import APPS
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("tensorflow", "keras", "tf_keras", "numpy", "cv2", "albumentations", "scipy", "matplotlib")
-# An engine checks a file before the interpreter sees it, and reads its card; the analysis of
-# kernels reads files too; a run folder holds the choices of a training.
-LOOKING_UP = {
-    ("core.engines", "core.export.inspect"),
-    ("core.engines", "core.export.metadata"),
-    ("core.compress.analysis", "core.export"),
-    ("core.run_folder", "core.training.config"),
-}
 LONGEST = 400  # lines of a file; docs/architecture.md says why for those that have more
 
 # What is done in one place: which calls, and who may make them.
@@ -110,8 +102,7 @@ def test_imports_stay_inside_their_walls(path):
         assert not name.startswith("tensorflow.keras"), f"{module} imports {name}"
         mine, theirs = HOUSE.floor(module), HOUSE.floor(name)
         if mine is not None and theirs is not None:
-            looked_up = any(module == a and name.startswith(b) for a, b in LOOKING_UP)
-            assert theirs <= mine or looked_up, f"{module} imports {name}, a floor above"
+            assert theirs <= mine, f"{module} imports {name}, a floor above"
 
 
 def test_every_part_of_core_has_its_floor():

@@ -19,10 +19,11 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = (
     ("ground", ("core.errors", "core.files", "core.documents", "core.drawing")),
     ("networks", ("core.model_card", "core.network", "core.layers", "core.checkpoints")),
+    ("files of networks", ("core.tflite",)),
     ("compression", ("core.compress",)),
     ("backbones", ("core.backbones",)),
     ("data", ("core.data",)),
-    ("what an app tells", ("core.task", "core.run_folder")),
+    ("what an app tells", ("core.task", "core.config", "core.run_folder")),
     ("runs", ("core.engines", "core.evaluate", "core.training")),
     ("what leaves", ("core.export",)),
     ("commands", ("core.command_line",)),

@@ -12,12 +12,12 @@ import numpy as np
 
 from apps import catalog
 from apps.medical_segmentation.data import READERS, SAMPLE_DATA
+from core.config import TrainConfig
 from core.data.index import Index, Sample
 from core.drawing import regions
 from core.errors import UserError
 from core.model_card import ModelCard
 from core.task import Example, Objective, Scores, Task
-from core.training.config import TrainConfig
 
 SCALES = (0.75, 1.0, 1.25)  # of MK-UNet's multi-scale training
 

@@ -37,7 +37,7 @@ def about_source(task: Task, source: Path) -> About:
         simulated = run.config.compress.get("method") == "quantize"
         precision = "integers, simulated" if simulated else "float32"
     else:
-        from core.export.metadata import extract
+        from core.tflite.metadata import extract
 
         document = extract(source)
         card = ModelCard.from_dict(document.get("model_card", {}), source=str(source))

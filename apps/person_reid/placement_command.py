@@ -46,7 +46,7 @@ def place(
     index = task.read(data, format or "auto")
     load_tensorflow()
     from apps.person_reid.placement_search import search_placement
-    from core.training.config import TrainConfig
+    from core.config import TrainConfig
 
     config = TrainConfig(
         "reid", "osnet", variant, data=data, format=index.format, input_size=size,

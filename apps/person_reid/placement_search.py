@@ -10,10 +10,10 @@ import numpy as np
 from apps.person_reid.losses import IdentityLoss
 from apps.person_reid.models.osnet import BLOCKS, CANDIDATES
 from apps.person_reid.models.osnet_search import TemperatureSchedule, cells, derive, osnet_search
+from core.config import TrainConfig
 from core.data.index import Index
 from core.data.pipeline import TrainingData
 from core.task import Task
-from core.training.config import TrainConfig
 from core.training.optimizers import make_optimizer
 from core.training.schedules import learning_rate
 

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from core.config import TrainConfig
 from core.data.index import Index
 from core.errors import UserError, no_such
-from core.training.config import TrainConfig
 
 SAMPLERS = ("random", "identity", "camera", "dataset")
 IMAGES = 4  # of a person in a batch

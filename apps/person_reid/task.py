@@ -12,11 +12,11 @@ import numpy as np
 
 from apps import catalog
 from apps.person_reid.data import READERS, SAMPLE_DATA
+from core.config import TrainConfig
 from core.data.index import Index, Sample
 from core.errors import UserError, one_of
 from core.model_card import ModelCard
 from core.task import Example, Objective, Scores, Task
-from core.training.config import TrainConfig
 
 METRICS = ("euclidean", "cosine")
 # Of instance normalisation in the blocks (`apps.person_reid.models.osnet`, which needs Keras).

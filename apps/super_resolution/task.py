@@ -12,12 +12,12 @@ import numpy as np
 from apps import catalog
 from apps.super_resolution.data import READERS, SAMPLE_DATA
 from apps.super_resolution.enlarge import enlarge_values, levels_of, scale_of
+from core.config import TrainConfig
 from core.data.index import Index, Sample
 from core.data.splits import FRACTIONS, keep_or_split
 from core.errors import UserError
 from core.model_card import ModelCard
 from core.task import Example, Objective, Scores, Task
-from core.training.config import TrainConfig
 
 INTENSITIES = (1.0, 0.7, 0.5)  # of XLSR's training, which teaches an integer network dark ranges
 SMALLEST_PATCH = 8  # pixels of the small picture

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from core.export.exporting import export
-from core.export.graph import operators, read_model
-from core.export.metadata import embed, extract
-from core.export.packing import packed
 from core.files import sha256, write_atomic
 from core.run_folder import RunFolder
 from core.task import Task
+from core.tflite.graph import operators, read_model
+from core.tflite.metadata import embed, extract
+from core.tflite.packing import packed
 
 ALL = ("float32", "float16", "dynamic", "int8", "int16x8")
 INTEGER = ("int8",)

@@ -240,8 +240,8 @@ def _untrained(app: str, size: tuple[int, int], out: Path) -> None:
     import keras
 
     from apps.catalog import APPS
+    from core.config import TrainConfig
     from core.run_folder import RunFolder
-    from core.training.config import TrainConfig
     from core.training.setup import settled, training_card
 
     module = importlib.import_module(f"{APPS[app].package}.task")

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from core.config import TrainConfig, read_config_file
 from core.data.index import Index
 from core.errors import UserError, no_such
 from core.model_card import ModelCard, shown_size
 from core.task import Task
-from core.training.config import TrainConfig, read_config_file
 
 # A training that only shows that everything works.
 QUICK = {"epochs": 1, "steps_per_epoch": 2, "warmup_epochs": 0}

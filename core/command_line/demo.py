@@ -96,8 +96,8 @@ def demo(
 def _train(task: Task, out: Path, epochs: int | None, *, aside: bool) -> RunFolder:
     from core.command_line import choices
     from core.command_line.progress import TrainingProgress
+    from core.config import TrainConfig
     from core.training import fit
-    from core.training.config import TrainConfig
 
     flags = {**task.demo, "data": "sample", **({} if epochs is None else {"epochs": epochs})}
     values = choices.merge(task, {}, flags)

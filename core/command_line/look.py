@@ -135,7 +135,7 @@ def data(
 
 def data_card(task: Task, index: Index) -> ModelCard:
     """Return the card a data set would be trained with by default."""
-    from core.training.config import TrainConfig
+    from core.config import TrainConfig
     from core.training.setup import training_card
 
     name = task.defaults.get("network", task.default_network)

@@ -58,9 +58,9 @@ def train(
     With --resume only --out is needed: the choices come from the run folder.
     """
     from core.command_line import choices
+    from core.config import TrainConfig
     from core.files import claim_folder
     from core.run_folder import RunFolder
-    from core.training.config import TrainConfig
 
     task, program = task_of(ctx), program_name(ctx)
     if resume and overwrite:
@@ -179,10 +179,10 @@ def import_(
     """
     from core.checkpoints import read
     from core.command_line.choices import check_network
+    from core.config import TrainConfig
     from core.data.index import Index
     from core.files import claim_folder, sha256
     from core.run_folder import RunFolder
-    from core.training.config import TrainConfig
     from core.training.state import bring_back, forget_earlier, remove_beginning, set_aside
 
     task, program = task_of(ctx), program_name(ctx)

@@ -104,7 +104,7 @@ def kernel_table(model_or_file: Any) -> list[KernelFacts]:
     """
     is_file = isinstance(model_or_file, str | os.PathLike | bytes | bytearray | memoryview)
     if is_file:
-        from core.export.constants import kernels
+        from core.tflite.constants import kernels
 
         found = ((k.layer, k.shape, k.matrix, k.scales) for k in kernels(model_or_file))
     else:
@@ -193,9 +193,9 @@ def float_operators_by_layer(source: Source, model: Any = None) -> list[tuple[st
     Raises:
         UserError: When the file is damaged or of another format.
     """
-    from core.export.graph import operators
-    from core.export.inspect import float_operators
-    from core.export.layer_names import layer_of, stored_constants
+    from core.tflite.graph import operators
+    from core.tflite.inspect import float_operators
+    from core.tflite.layer_names import layer_of, stored_constants
 
     stored = stored_constants(operators(source))
     known = None if model is None else {layer.name for layer in model._flatten_layers(False)}
@@ -210,7 +210,7 @@ def float_operators_by_layer(source: Source, model: Any = None) -> list[tuple[st
 
 def compressed_size(source: Source) -> int:
     """Return the bytes of a zip archive (deflate, level 9) that holds nothing but the file."""
-    from core.export.graph import read_bytes
+    from core.tflite.graph import read_bytes
 
     archive = BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as opened:
@@ -238,7 +238,7 @@ def _counts(model_or_file: Any) -> list[tuple[str, int | None]]:
     kernels = kernel_table(model_or_file)
     size = zipped = None
     if is_file:
-        from core.export.graph import read_bytes
+        from core.tflite.graph import read_bytes
 
         data = read_bytes(model_or_file)
         size, zipped = len(data), compressed_size(data)

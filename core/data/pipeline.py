@@ -25,8 +25,8 @@ from core.model_card import ModelCard
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from core.config import TrainConfig
     from core.task import Example, Task
-    from core.training.config import TrainConfig
 
 _ORDER, _AUGMENTATION = 1, 2  # keep the two kinds of random numbers apart
 

@@ -132,7 +132,7 @@ def benchmark(
         UserError: When the file is missing or damaged, or an argument makes no sense.
         CheckFailed: When the runtime refuses the file.
     """
-    from core.export.inspect import is_int8, xnnpack_share
+    from core.tflite.inspect import is_int8, xnnpack_share
 
     path = Path(path)
     counts = list(dict.fromkeys(_cores() if count is None else count for count in threads))
@@ -229,7 +229,7 @@ def peak_memory(path: str | os.PathLike, *, threads: int = 1) -> int:
         UserError: When the file is missing or damaged.
         CheckFailed: When the runtime refuses the file.
     """
-    from core.export.inspect import check_file, refusal
+    from core.tflite.inspect import check_file, refusal
 
     check_file(path)
     shape = json.dumps(_shape_of(path))
@@ -249,8 +249,8 @@ def _shape_of(path: str | Path) -> list[int]:
     """Return the input shape at which a file of open size is measured: its card's."""
     from ai_edge_litert.interpreter import Interpreter
 
-    from core.export.metadata import extract
     from core.model_card import ModelCard
+    from core.tflite.metadata import extract
 
     try:
         return [1, *ModelCard.from_dict(extract(path).get("model_card", {})).input_shape]

@@ -10,15 +10,15 @@ import numpy as np
 
 from core.documents import BadDocument, read_json
 from core.errors import UserError
-from core.export.graph import operators
-from core.export.inspect import FLOATS
-from core.export.layer_names import WEIGHTED
-from core.export.metadata import labels, standard_normalisation
 from core.export.verification import Verification
 from core.files import sha256
 from core.model_card import PICTURES, UNSAID, ModelCard
 from core.run_folder import RunFolder
 from core.task import Task
+from core.tflite.graph import operators
+from core.tflite.inspect import FLOATS
+from core.tflite.layer_names import WEIGHTED
+from core.tflite.metadata import labels, standard_normalisation
 
 # What a user gets who follows a wrong entry; entries that are not here decide nothing.
 MEANING = {

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from core.engines import signal_to_noise
-from core.export.graph import Operator, names, operators
 from core.export.kernel_changes import channel_factors, order_of, scaled
 from core.export.network_checks import Beside
 from core.export.verification import Verification
 from core.export.weights import Difference, kernel_layers, layer_name
 from core.model_card import IMAGENET_MEAN, IMAGENET_STD
+from core.tflite.graph import Operator, names, operators
 
 AGREEMENT_DB, BETTER_DB = 15.0, 6.0  # of an explanation, and how much it must be better than none
 MOST = 4  # inputs that explanations are tried on, of each kind

@@ -148,7 +148,7 @@ def export(
         "model_sha256": sha256(run.file("model.keras")),
         "versions": versions(),
     }
-    from core.export.metadata import embed
+    from core.tflite.metadata import embed
 
     file = embed(content, document, card.labels)
     described = {**document, "file": out.name, "sha256": hashlib.sha256(file).hexdigest()}
@@ -294,7 +294,7 @@ def calibration_samples(
 
 def left_in_float(content: bytes, precision: str) -> list[str]:
     """Return a note on the operators of an int16x8 file that have no form of 16 bits."""
-    from core.export.inspect import float_operators
+    from core.tflite.inspect import float_operators
 
     kinds = sorted({o.name for o in float_operators(content)}) if precision == "int16x8" else []
     return (
@@ -306,7 +306,7 @@ def check_converted(
     content: bytes, precision: str, name: str, *, float_allowed: bool = False
 ) -> None:
     """Raise `CheckFailed` when a converted file would not run as promised; name the layers."""
-    from core.export.inspect import (
+    from core.tflite.inspect import (
         check_file,
         float_operators,
         foreign_operators,

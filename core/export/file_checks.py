@@ -7,11 +7,11 @@ from pathlib import Path
 
 from core.engines import Engine, LiteRTEngine
 from core.errors import UserError
-from core.export.graph import Operator, operators
-from core.export.inspect import float_operators, foreign_operators, requantisation, xnnpack_share
-from core.export.layer_names import layer_of
 from core.export.verification import Verification
 from core.model_card import ModelCard
+from core.tflite.graph import Operator, operators
+from core.tflite.inspect import float_operators, foreign_operators, requantisation, xnnpack_share
+from core.tflite.layer_names import layer_of
 
 SHOWN = 3  # operators of a list
 

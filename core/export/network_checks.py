@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from core.engines import KerasEngine, LiteRTEngine, output_error, signal_to_noise
-from core.export.graph import read_model, tensors
 from core.export.reference import float_network, reference_file, with_rounded_kernels
 from core.export.unrounded import unrounded
 from core.export.verification import Verification
@@ -25,6 +24,7 @@ from core.export.weights import (
     weights_of,
 )
 from core.model_card import ModelCard
+from core.tflite.graph import read_model, tensors
 
 FLOAT_BOUND = 1e-4  # of the output's largest value
 # A file may be so much farther from the network than rounding its kernels accounts for (measured:

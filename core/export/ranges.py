@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from core.compress.noise import decibels
-from core.export.graph import Tensor, operators, read_model, values
-from core.export.layer_names import layer_of
-from core.export.limits import SAME_SCALE, requantisation
 from core.export.unrounded import STORAGE, unrounded
 from core.export.verification import Verification
+from core.tflite.graph import Tensor, operators, read_model, values
+from core.tflite.layer_names import layer_of
+from core.tflite.limits import SAME_SCALE, requantisation
 
 # Sound files have 28 dB or more of both (measured; 7 dB of clipping with random weights).
 LEAST_CLIPPING_DB, LEAST_ROUNDING_DB = 6.0, 12.0

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from core.export.constants import real_values
 from core.export.convert import to_tflite
-from core.export.graph import operator_name, read_model, tensors, values
-from core.export.layer_names import WEIGHTED
-from core.export.packing import packed
 from core.export.unrounded import unrounded
+from core.tflite.constants import real_values
+from core.tflite.graph import operator_name, read_model, tensors, values
+from core.tflite.layer_names import WEIGHTED
+from core.tflite.packing import packed
 
 INTEGER_KERNELS = ("dynamic", "weight_only", "int8", "int16x8")
 

@@ -22,10 +22,8 @@ from core.data.index import Index, spread
 from core.engines import KerasEngine
 from core.errors import CheckFailed, UserError
 from core.evaluate import evaluate
-from core.export import PRECISIONS, benchmark, inspect
+from core.export import PRECISIONS, benchmark
 from core.export.exporting import deployable
-from core.export.inspect import float_operators
-from core.export.metadata import extract
 from core.export.report_compression import collect_compression, measure_noise
 from core.export.report_content import Content, FileFacts, KerasFacts, SamplePictures
 from core.export.report_page import page
@@ -34,6 +32,9 @@ from core.export.verify import verify
 from core.files import sha256, write_atomic
 from core.run_folder import RunFolder
 from core.task import Task
+from core.tflite import inspect
+from core.tflite.inspect import float_operators
+from core.tflite.metadata import extract
 
 CALLS, WARMUP, SECONDS = 20, 3, 0.3  # of a timing: the page should not take longer than a coffee
 # An absolute path up to its last separator; not a part of a URL or of a relative path.

@@ -97,7 +97,7 @@ def measure_noise(task: Task, run: RunFolder, path: Path) -> None:
     from core.compress.noise import layer_noise
     from core.compress.quantize import is_quantized
     from core.export.exporting import calibrated_network, calibration_samples, deployable
-    from core.export.metadata import extract
+    from core.tflite.metadata import extract
 
     known = run.metrics().get(KEY, {}).get("noise", {}).get(path.name, {})
     document = extract(path)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from core.errors import UserError
 from core.export.convert import to_tflite
-from core.export.graph import read_bytes
-from core.export.integrity import check_file
 from core.export.sparse_rules import ENDINGS, Node, nodes_of, zeros_and_size
+from core.tflite.graph import read_bytes
+from core.tflite.integrity import check_file
 
 PRECISIONS = ("float32", "float16")
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.export.constants import values_of
-from core.export.graph import Operator, operators, read_model, values
-from core.export.layer_names import Stored, layer_of, stored_constants
+from core.tflite.constants import values_of
+from core.tflite.graph import Operator, operators, read_model, values
+from core.tflite.layer_names import Stored, layer_of, stored_constants
 
 FLOATS = ("float16", "float32")
 VALID = 1  # the schema's Padding.VALID; SAME is 0

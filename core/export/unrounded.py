@@ -11,9 +11,9 @@ import os
 
 import numpy as np
 
-from core.export.constants import real_values
-from core.export.graph import names, operator_name, read_model, tensors, values
-from core.export.packing import packed
+from core.tflite.constants import real_values
+from core.tflite.graph import names, operator_name, read_model, tensors, values
+from core.tflite.packing import packed
 
 # Operators that only change how numbers are stored.
 STORAGE = ("QUANTIZE", "DEQUANTIZE", "DENSIFY")

@@ -21,9 +21,6 @@ from core.export.convert import computed_network
 from core.export.diagnosis import diagnose
 from core.export.exporting import deployable, evens_channels
 from core.export.file_checks import check_loading, check_operators
-from core.export.graph import read_bytes
-from core.export.inspect import check_file, output_steps
-from core.export.metadata import extract
 from core.export.network_checks import FLOAT_BOUND, Beside, check_function, check_kernels
 from core.export.ranges import check_ranges
 from core.export.verification import Check, Verification
@@ -31,6 +28,9 @@ from core.files import sha256
 from core.model_card import ModelCard
 from core.run_folder import RunFolder
 from core.task import Task
+from core.tflite.graph import read_bytes
+from core.tflite.inspect import check_file, output_steps
+from core.tflite.metadata import extract
 
 __all__ = ["Check", "Verification", "verify"]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.export.constants import real_values
-from core.export.graph import Operator, Tensor, names, operators
 from core.export.kernel_changes import explained, relative_error, rescaled_error
-from core.export.layer_names import WEIGHTED, layer_of
+from core.tflite.constants import real_values
+from core.tflite.graph import Operator, Tensor, names, operators
+from core.tflite.layer_names import WEIGHTED, layer_of
 
 # Largest difference of a kernel, of its norm, that storing it explains (measured: at most 0.007 for
 # integers of a scale per channel; one scale for a kernel of uneven channels makes it larger).

@@ -13,12 +13,12 @@ import numpy as np
 import tensorflow as tf
 
 from core.compress.stage import Stage
+from core.config import TrainConfig
 from core.data.pipeline import TrainingData
 from core.errors import CheckFailed, UserError
 from core.files import explained
 from core.run_folder import RunFolder
 from core.task import Task
-from core.training.config import TrainConfig
 from core.training.optimizers import WeightAverage
 from core.training.schedules import learning_rate
 from core.training.setup import Validator

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from core.compress.stages import stage_of
+from core.config import TrainConfig
 from core.data.index import Index
 from core.documents import read_json
 from core.errors import UserError, no_such
 from core.files import claim_folder, write_atomic, write_json
 from core.run_folder import RunFolder
 from core.task import Task
-from core.training.config import TrainConfig
 
 CHAIN = "stages/chain.json"
 # Fine-tuning starts from a trained network: fewer epochs, at a tenth of the learning rate.

@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from core.compress.stage import Stage
 from core.compress.stages import stage_of
+from core.config import TrainConfig
 from core.data.index import Index
 from core.data.pipeline import TrainingData
 from core.errors import UserError
@@ -27,7 +28,6 @@ from core.model_card import ModelCard
 from core.run_folder import RunFolder
 from core.task import Task
 from core.training.callbacks import Progress, Silent, TensorBoard, TrainingLoop, write_tables
-from core.training.config import TrainConfig
 from core.training.optimizers import WeightAverage
 from core.training.setup import (
     Validator,

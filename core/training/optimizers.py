@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from core.training.config import TrainConfig
+from core.config import TrainConfig
 
 ADAM_EPSILON = 1e-8  # PyTorch's, with which the published recipes were tuned; Keras has 1e-7
 

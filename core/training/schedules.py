@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from core.training.config import TrainConfig
+from core.config import TrainConfig
 
 
 def learning_rate(config: TrainConfig, epoch: int) -> float:

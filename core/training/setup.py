@@ -12,6 +12,7 @@ import numpy as np
 
 from core.compress.ranges import fix_input_range
 from core.compress.stage import Stage, copied
+from core.config import TrainConfig
 from core.data.index import Index
 from core.engines import KerasEngine
 from core.errors import UserError
@@ -20,7 +21,6 @@ from core.model_card import ModelCard
 from core.network import Network
 from core.run_folder import RunFolder
 from core.task import Scores, Task
-from core.training.config import TrainConfig
 from core.training.optimizers import make_optimizer
 
 # The whitepaper (arXiv:1806.08342) found about a hundred batches enough; single images vary more.

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from core.checkpoints.archives import DAMAGE, read_archive
+from core.config import TrainConfig
 from core.documents import parse_json
 from core.errors import UserError
 from core.files import explained, is_unfinished, write_atomic
-from core.training.config import TrainConfig
 
 STATE = "checkpoints/state.npz"
 BEFORE = ".before"  # where a run that is being overwritten waits

@@ -68,7 +68,7 @@ def test_whatever_a_user_names_to_be_written_is_not_replaced_unasked():
 
 
 def test_a_flag_of_train_is_the_configs_key():
-    from core.training.config import TrainConfig
+    from core.config import TrainConfig
 
     own = {"--out", "--config", "--set", "--quick", "--resume", "--overwrite", "--json"}
     for command, parameter in parameters():

@@ -254,7 +254,7 @@ def _configs() -> list[Case]:
 def _read_config(path: Path) -> Outcome:
     """Go the way of `train --config FILE`, up to where the data is read."""
     from core.command_line import choices
-    from core.training.config import TrainConfig
+    from core.config import TrainConfig
 
     app = path.name.split(".")[0]
     task = load_task(app if app in TASKS else "medseg")
@@ -286,7 +286,7 @@ def _read_settings(path: Path) -> Outcome:
     from core.command_line import choices, options
     from core.command_line.compress import METHODS, split_settings
     from core.compress.stages import stage_of
-    from core.training.config import TrainConfig
+    from core.config import TrainConfig
 
     if not path.is_file():
         return ["settings.txt is not there."]

@@ -81,8 +81,8 @@ def _inputs() -> list[np.ndarray]:
 def tflite_cases() -> list[Case]:
     """Return .tflite files of both networks in every precision, each with its model card."""
     from core.export.convert import to_tflite
-    from core.export.metadata import embed
     from core.export.sparse import sparse_tflite
+    from core.tflite.metadata import embed
 
     card = _card().replace(input_size=(SIDE, SIDE))
     document = {
@@ -131,7 +131,7 @@ def _real_network(shape=(SIDE, SIDE, 3)):
 def _enlarging() -> bytes:
     """Return a network that an app runs as it is: what comes out is a picture."""
     from core.export.convert import to_tflite
-    from core.export.metadata import embed
+    from core.tflite.metadata import embed
 
     entry, model = _real_network()
     card = _card().replace(input_size=(SIDE, SIDE))
@@ -141,7 +141,7 @@ def _enlarging() -> bytes:
 
 def _of_open_size() -> bytes:
     from core.export.convert import to_tflite
-    from core.export.metadata import embed
+    from core.tflite.metadata import embed
 
     entry, model = _real_network((None, None, 3))
     content = to_tflite(entry.deploy(model), "float32", open_size=True)
@@ -151,8 +151,8 @@ def _of_open_size() -> bytes:
 @contextmanager
 def _run(model, config: dict, card=None) -> Iterator:
     """Give a run folder with a model in it."""
+    from core.config import TrainConfig
     from core.run_folder import RunFolder
-    from core.training.config import TrainConfig
 
     card = card or _card()
     with tempfile.TemporaryDirectory() as folder:

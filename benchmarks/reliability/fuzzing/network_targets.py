@@ -165,19 +165,15 @@ def _import_checkpoint(path: Path) -> Outcome:
 
 
 def _import_inspection() -> None:
-    import core.compress.analysis
-    import core.export.constants
-    import core.export.inspect
-    import core.export.metadata
-    import core.export.sparse  # noqa: F401
+    pass
 
 
 def _inspect(path: Path) -> Outcome:
     from core.compress.analysis import compressed_size
-    from core.export import constants, inspect, metadata
-    from core.export.graph import read_bytes
     from core.export.sparse import check_sparse
     from core.model_card import ModelCard
+    from core.tflite import constants, inspect, metadata
+    from core.tflite.graph import read_bytes
 
     return complaints(
         (
@@ -224,7 +220,7 @@ def _predict(path: Path) -> Outcome:
     from core.command_line.use import load_engine
     from core.engines import LiteRTEngine
     from core.evaluate import run
-    from core.export.inspect import xnnpack_share
+    from core.tflite.inspect import xnnpack_share
 
     def by_reference() -> None:
         engine = LiteRTEngine(path, threads=1, delegate=False)

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from apps.medical_segmentation.cli import app
 from apps.medical_segmentation.task import TASK
+from core.config import TrainConfig
 from core.run_folder import RunFolder
-from core.training.config import TrainConfig
 
 
 def medseg(*arguments):
@@ -84,7 +84,7 @@ def file(tmp_path_factory):
     import keras
 
     from core.export.convert import to_tflite
-    from core.export.metadata import embed
+    from core.tflite.metadata import embed
 
     inputs = keras.Input((32, 32, 3))
     outputs = keras.layers.Conv2D(1, 1, kernel_initializer="ones", name="head")(inputs)
@@ -510,7 +510,7 @@ def test_a_corrupt_file(file, data, tmp_path, command, change, said):
 @pytest.mark.parametrize("command", ["evaluate", "verify"])
 def test_files_of_others(file, data, tmp_path, command):
     from core.command_line.quiet import tiny_tflite
-    from core.export.metadata import embed, extract
+    from core.tflite.metadata import embed, extract
 
     (tmp_path / "bare.tflite").write_bytes(tiny_tflite())
     document = extract(file)

@@ -20,12 +20,12 @@ from apps.person_reid.index_file import about_source, check_same_network, find
 from apps.person_reid.re_ranking import re_rank
 from apps.person_reid.tracklets import evenly, grouped, single
 from core.command_line.quiet import tiny_tflite
+from core.config import TrainConfig
 from core.data.index import Sample
 from core.errors import UserError
-from core.export.metadata import embed
 from core.model_card import ModelCard
 from core.run_folder import RunFolder
-from core.training.config import TrainConfig
+from core.tflite.metadata import embed
 
 ABOUT = About("osnet", "x0_25", "0123456789abcdef", "market", "float32", (256, 128), "euclidean")
 NAMES = ("0002_c1s1_000451_03.jpg", "a/-1_c3s1_000001_01.jpg", "a/holiday.png", "é.jpg")

@@ -12,10 +12,10 @@ from apps.person_reid import extract_command
 from apps.person_reid.embeddings import read_embeddings
 from apps.person_reid.task import TASK
 from core.command_line.quiet import tiny_tflite
-from core.export.metadata import embed
+from core.config import TrainConfig
 from core.model_card import ModelCard
 from core.run_folder import RunFolder
-from core.training.config import TrainConfig
+from core.tflite.metadata import embed
 
 CARD = ModelCard("osnet", "x0_25", "reid", input_size=(32, 16), decode={"metric": "euclidean"})
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from apps.person_reid.losses import IdentityLoss, TripletLoss
-from core.training.config import TrainConfig
+from core.config import TrainConfig
 from core.training.optimizers import make_optimizer
 from core.training.schedules import learning_rate
 

@@ -20,9 +20,9 @@ from apps.person_reid.embeddings import (
 )
 from apps.person_reid.index_file import about_source
 from apps.person_reid.task import TASK
+from core.config import TrainConfig
 from core.model_card import ModelCard
 from core.run_folder import RunFolder
-from core.training.config import TrainConfig
 
 CARD = ModelCard("osnet", "x0_25", "reid", input_size=(32, 16), decode={"metric": "euclidean"})
 # Gallery images by distance from a query of brightness 100, of person 2 by camera 1.

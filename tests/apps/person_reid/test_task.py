@@ -7,9 +7,9 @@ import pytest
 from apps.catalog import card
 from apps.person_reid.task import TASK
 from apps.person_reid.two_steps import ClassifierFirst
+from core.config import TrainConfig
 from core.data.pipeline import TrainingData
 from core.errors import UserError
-from core.training.config import TrainConfig
 
 CARD = card("osnet", "x0_25").replace(input_size=(64, 32))
 

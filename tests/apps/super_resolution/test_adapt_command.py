@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from apps import catalog
 from apps.super_resolution.cli import app
+from core.config import TrainConfig
 from core.run_folder import RunFolder
-from core.training.config import TrainConfig
 
 pytestmark = pytest.mark.slow
 

@@ -28,8 +28,8 @@ from core.compress.quantize import quantize_aware
 from core.compress.ranges import calibrate
 from core.engines import output_error
 from core.export.convert import to_tflite
-from core.export.inspect import float_operators, foreign_operators
 from core.layers.conv3xc import Conv3XC
+from core.tflite.inspect import float_operators, foreign_operators
 
 FILES = {
     "span__x4_ch48": "s_x4",

@@ -5,11 +5,11 @@ import pytest
 
 from apps.super_resolution.enlarge import levels_of, scale_of
 from apps.super_resolution.task import TASK
+from core.config import TrainConfig
 from core.data.index import Sample
 from core.errors import UserError
 from core.model_card import ModelCard
 from core.task import Example
-from core.training.config import TrainConfig
 
 CARD = ModelCard("imdn", "x2", "superres", mean=(0, 0, 0), std=(1, 1, 1), decode={"scale": 2})
 BYTES = CARD.replace(std=(1 / 255,) * 3)

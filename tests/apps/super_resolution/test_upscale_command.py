@@ -185,8 +185,8 @@ def test_a_run_is_used_at_any_size_though_its_files_are_exported_at_one(tmp_path
     from apps import catalog
     from apps.super_resolution.enlarge import enlarge, fixed_size
     from apps.super_resolution.task import TASK
+    from core.config import TrainConfig
     from core.run_folder import RunFolder
-    from core.training.config import TrainConfig
 
     network = catalog.network("xlsr")
     config = TrainConfig(network="xlsr", variant="x2", app="superres")

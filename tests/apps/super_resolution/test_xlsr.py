@@ -8,8 +8,8 @@ import pytest
 
 from apps.super_resolution.models.xlsr import NETWORK, convert_state, deploy, xlsr
 from core.checkpoints import load_torch_state
-from core.export.inspect import operators
 from core.layers.convolution import GroupedConv2D
+from core.tflite.inspect import operators
 
 GOLDEN = golden_files.load("mobile-sr__xlsr_x3")
 STAGES = {"conv0_0": "conv0.relu", "Gblocks": "Gblocks.2.conv1", "conv3": "conv3.relu"}

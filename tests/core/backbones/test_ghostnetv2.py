@@ -19,7 +19,7 @@ from core.backbones.ghostnetv2 import (
 from core.checkpoints import load_torch_state, read
 from core.errors import UserError
 from core.export.convert import to_tflite
-from core.export.inspect import operators
+from core.tflite.inspect import operators
 
 FILES = ["100", "130", "160", "100_64x96"]
 CASES = ["plain_s1", "attn_s1_odd", "attn_s1_se_k5", "attn_s2_se_k5"]

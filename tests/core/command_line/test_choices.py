@@ -3,9 +3,9 @@ import small_task
 
 from core.command_line import choices
 from core.command_line.options import parse_names, parse_settings, parse_size, parse_threads
+from core.config import TrainConfig
 from core.data.index import first_samples
 from core.errors import UserError
-from core.training.config import TrainConfig
 
 TASK = small_task.TASK
 

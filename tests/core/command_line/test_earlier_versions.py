@@ -7,11 +7,11 @@ import pytest
 import small_task
 
 from core.export.card_checks import check_card
-from core.export.metadata import embed, extract
 from core.export.verification import Verification
 from core.files import write_json
 from core.model_card import UNSAID
 from core.run_folder import RunFolder
+from core.tflite.metadata import embed, extract
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,10 @@ from core.compress.quantize import quantize_aware
 from core.compress.quantized_kernel import QuantizedKernel
 from core.compress.ranges import calibrate
 from core.engines import LiteRTEngine, signal_to_noise
-from core.export.constants import kernels
 from core.export.convert import to_tflite
 from core.layers.convolution import GroupedConv2D
 from core.model_card import ModelCard
+from core.tflite.constants import kernels
 
 CLUSTERS, SPARSITY = 6, 0.6
 CARD = ModelCard("toy", "a", "medseg")

@@ -13,10 +13,10 @@ from core.compress.scheme import Scheme
 from core.compress.simulated_operators import SILENT
 from core.engines import signal_to_noise
 from core.export.convert import to_tflite
-from core.export.inspect import operators
 from core.export.ranges import LEAST_CLIPPING_DB, activation_ranges
 from core.layers.own_range import OwnRange
 from core.layers.window_attention import window_attention
+from core.tflite.inspect import operators
 
 
 def shifted(x):

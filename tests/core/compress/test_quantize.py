@@ -27,7 +27,7 @@ from core.compress.scheme import OBSERVERS, Scheme
 from core.engines import LiteRTEngine, output_error, signal_to_noise
 from core.errors import UserError
 from core.export.convert import to_tflite
-from core.export.inspect import float_operators, operators, output_steps, requantisation
+from core.tflite.inspect import float_operators, operators, output_steps, requantisation
 
 
 @pytest.mark.parametrize("network", NETWORKS)

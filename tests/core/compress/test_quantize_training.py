@@ -19,7 +19,7 @@ from core.engines import LiteRTEngine, output_error, signal_to_noise
 from core.errors import UserError
 from core.export.convert import to_tflite
 from core.export.exporting import left_in_float
-from core.export.inspect import operators
+from core.tflite.inspect import operators
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,12 @@ import threading
 import numpy as np
 import pytest
 
+from core.config import TrainConfig
 from core.data.index import Index, Sample
 from core.data.pipeline import ExampleCache, TrainingData
 from core.errors import UserError
 from core.model_card import ModelCard
 from core.task import Example, Task
-from core.training.config import TrainConfig
 
 CARD = ModelCard(network="n", variant="v", app="a")
 

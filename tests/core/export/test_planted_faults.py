@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.reliability import faults
+from core.config import TrainConfig
 from core.data.images import read_image
 from core.data.index import Sample, make_index
 from core.data.readers import Reader
@@ -22,7 +23,6 @@ from core.model_card import ModelCard
 from core.network import Network
 from core.run_folder import RunFolder
 from core.task import Example, Objective, Scores, Task
-from core.training.config import TrainConfig
 
 SIDE, LABELS = 16, ("left", "middle", "right")
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from core.config import TrainConfig
 from core.data.images import read_image, write_image
 from core.data.index import Sample, make_index
 from core.errors import UserError
@@ -24,7 +25,6 @@ from core.model_card import ModelCard
 from core.network import Network
 from core.run_folder import RunFolder
 from core.task import Example, Scores, Task
-from core.training.config import TrainConfig
 
 SIDE = 32
 EVIL = "<script>alert('x')</script>"

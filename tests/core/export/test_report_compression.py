@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from core.compress.analysis import Change, KernelFacts, LayerNoise, compressed_size, kernel_table
+from core.config import TrainConfig
 from core.export.report_bars import histogram, layer_bars
 from core.export.report_compression import (
     Compression,
@@ -22,7 +23,6 @@ from core.export.report_page import page
 from core.files import write_atomic
 from core.model_card import ModelCard
 from core.run_folder import RunFolder
-from core.training.config import TrainConfig
 
 EVIL = "<script>alert('x')</script>"
 CARD = ModelCard("toy", "s", "toy", title="ToyNet")

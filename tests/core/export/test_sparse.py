@@ -8,9 +8,9 @@ from keras import layers
 from core.compress.pruning import Pruner, PruningPlan, sparsity_of
 from core.engines import interpreter
 from core.errors import UserError
-from core.export.constants import kernels
 from core.export.convert import to_tflite
 from core.export.sparse import check_sparse, sparse_tflite
+from core.tflite.constants import kernels
 
 SIZE = 32
 

@@ -8,9 +8,9 @@ import tensorflow as tf
 from core.checkpoints import load_torch_state, torch_state
 from core.engines import LiteRTEngine, interpreter, output_error
 from core.export.convert import to_tflite
-from core.export.inspect import foreign_operators
 from core.layers.instance_norm import InstanceNormalization
 from core.model_card import ModelCard
+from core.tflite.inspect import foreign_operators
 
 RNG = np.random.default_rng(0)
 IMAGE = (3 * RNG.standard_normal((2, 6, 5, 4)) + [0, 1, -5, 0.01]).astype(np.float32)

@@ -7,7 +7,6 @@ import pytest
 from core.checkpoints import load_torch_state, torch_state
 from core.errors import UserError
 from core.export.convert import to_tflite
-from core.export.inspect import operators
 from core.layers.own_range import OwnRange
 from core.layers.patches import (
     LearnedPositions,
@@ -17,6 +16,7 @@ from core.layers.patches import (
     resized_square,
 )
 from core.layers.resize import NearestUpsampling
+from core.tflite.inspect import operators
 
 IMAGE = np.random.default_rng(0).standard_normal((2, 4, 6, 3)).astype(np.float32)
 

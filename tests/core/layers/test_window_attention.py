@@ -10,7 +10,6 @@ import tensorflow as tf
 from core.checkpoints import torch_state
 from core.engines import LiteRTEngine, output_error
 from core.export.convert import to_tflite
-from core.export.inspect import foreign_operators, operators
 from core.layers.window_attention import (
     RelativePositionBias,
     ShiftMask,
@@ -20,6 +19,7 @@ from core.layers.window_attention import (
     window_partition,
 )
 from core.model_card import ModelCard
+from core.tflite.inspect import foreign_operators, operators
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.standard_normal((2, 8, 12, 6)).astype(np.float32)

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from core.training.config import TrainConfig
+from core.config import TrainConfig
 from core.training.optimizers import WeightAverage, make_optimizer
 
 

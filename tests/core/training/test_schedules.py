@@ -1,6 +1,6 @@
 import pytest
 
-from core.training.config import TrainConfig
+from core.config import TrainConfig
 from core.training.schedules import learning_rate
 
 

@@ -3,10 +3,10 @@
 import pytest
 import toy_task
 
+from core.config import TrainConfig
 from core.data.index import Index
 from core.errors import UserError
 from core.model_card import ModelCard
-from core.training.config import TrainConfig
 from core.training.setup import settled, training_card
 
 PICTURE = ModelCard("net", "base", "toy", size_multiple=8)

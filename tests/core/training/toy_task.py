@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from core.config import TrainConfig
 from core.data.index import Index, Sample, make_index
 from core.errors import UserError
 from core.model_card import ModelCard
 from core.network import Network
 from core.task import Example, Objective, Scores, Task
-from core.training.config import TrainConfig
 
 SIDE = 16
 TRAIN, VAL = 13, 4

@@ -12,8 +12,8 @@ import math
 import os
 
 from core.errors import UserError
-from core.export.operator_forms import misfit
-from core.export.unpacking import (
+from core.tflite.operator_forms import misfit
+from core.tflite.unpacking import (
     MALFORMED,
     has_data,
     label,

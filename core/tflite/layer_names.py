@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from core.export.graph import Operator, Tensor
+from core.tflite.graph import Operator, Tensor
 
 # Operators with a kernel: position of the input that holds it, and its axis of output channels.
 WEIGHTED = {
@@ -43,7 +43,7 @@ def layer_of(
     scope by its call, so one "_<n>" is no part of the layer's name.
 
     Args:
-        operator: Of `core.export.graph.operators`.
+        operator: Of `core.tflite.graph.operators`.
         stored: What `DEQUANTIZE` and `DENSIFY` unpack, (subgraph, tensor) → constant.
         known: Names of the model's layers, where they are known.
     """

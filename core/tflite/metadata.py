@@ -21,7 +21,8 @@ from pathlib import Path
 
 from core.documents import parse_json
 from core.errors import UserError
-from core.export.graph import (
+from core.model_card import PICTURES
+from core.tflite.graph import (
     IDENTIFIER,
     MALFORMED,
     has_data,
@@ -30,8 +31,7 @@ from core.export.graph import (
     read_model,
     text,
 )
-from core.export.packing import packed
-from core.model_card import PICTURES
+from core.tflite.packing import packed
 
 CARD_FILE = "model_card.json"
 LABELS_FILE = "labels.txt"

@@ -2,7 +2,7 @@
 
 The schema is the one LiteRT ships (`ai_edge_litert.schema_py_generated`, 0.2 s to import; the same
 schema inside TensorFlow costs the import of TensorFlow). Whether the objects make sense is
-`core.export.integrity`'s question; `core.export.graph` asks both.
+`core.tflite.integrity`'s question; `core.tflite.graph` asks both.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from core.errors import UserError
-from core.export import inspect, metadata
+from core.tflite import inspect, metadata
 
 CARD = {
     "network": "tiny",

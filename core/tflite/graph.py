@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import UserError
-from core.export.integrity import read_model
-from core.export.unpacking import (
+from core.tflite.integrity import read_model
+from core.tflite.unpacking import (
     IDENTIFIER,
     MALFORMED,
     has_data,
@@ -53,7 +53,7 @@ class Tensor:
         scales, zero_points: Quantisation, one per channel or one; empty when not quantised.
         axis: The channel axis of `scales`.
         constant: Whether the values are in the file.
-        data: The stored bytes of a constant; see `core.export.constants`.
+        data: The stored bytes of a constant; see `core.tflite.constants`.
         sparsity: The schema's description of a constant stored without its zeros, or None.
     """
 

@@ -27,7 +27,7 @@ import math
 import os
 from dataclasses import dataclass
 
-from core.export.graph import Operator, Tensor, operators
+from core.tflite.graph import Operator, Tensor, operators
 
 CONVOLUTIONS = {
     "CONV_2D": (0, 1),

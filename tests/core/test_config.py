@@ -1,8 +1,8 @@
 import pytest
 import yaml
 
+from core.config import TrainConfig, read_config_file
 from core.errors import UserError
-from core.training.config import TrainConfig, read_config_file
 
 NEEDED = {"app": "medseg", "network": "mk_unet", "variant": "t"}
 

@@ -10,9 +10,9 @@ import os
 from collections.abc import Sequence
 
 from core.errors import CheckFailed
-from core.export.graph import Operator, Tensor, label, operators, read_bytes
-from core.export.integrity import check_file
-from core.export.limits import Requantisation, requantisation
+from core.tflite.graph import Operator, Tensor, label, operators, read_bytes
+from core.tflite.integrity import check_file
+from core.tflite.limits import Requantisation, requantisation
 
 __all__ = [
     "Operator",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.export.graph import IDENTIFIER, has_data
+from core.tflite.graph import IDENTIFIER, has_data
 
 
 def packed(model: Any, size: int = 1024) -> bytes:
@@ -14,7 +14,7 @@ def packed(model: Any, size: int = 1024) -> bytes:
     unaligned memory. So buffers are written first, here, and handed over finished.
 
     Args:
-        model: A `ModelT`, as `core.export.graph.read_model` returns it; it is not changed.
+        model: A `ModelT`, as `core.tflite.graph.read_model` returns it; it is not changed.
         size: The file's likely size in bytes.
     """
     import flatbuffers

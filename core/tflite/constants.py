@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.errors import UserError
-from core.export.graph import MALFORMED, Tensor, operators, values
-from core.export.layer_names import WEIGHTED, layer_of, stored_constants
+from core.tflite.graph import MALFORMED, Tensor, operators, values
+from core.tflite.layer_names import WEIGHTED, layer_of, stored_constants
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from core.errors import CheckFailed, UserError
-from core.export import inspect
+from core.tflite import inspect
 
 KINDS = [
     "CONV_2D",
@@ -304,7 +304,7 @@ _FUZZ = """
 import os, random, sys
 from ai_edge_litert.interpreter import Interpreter
 from core.errors import UserError
-from core.export.inspect import check_file
+from core.tflite.inspect import check_file
 data = open(sys.argv[1], "rb").read()
 passed = refused = 0
 os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -345,7 +345,7 @@ def test_reading_does_not_import_tensorflow(int8_bytes, tmp_path):
     path = tmp_path / "tiny.tflite"
     path.write_bytes(int8_bytes)
     code = (
-        "import sys; from core.export import inspect; "
+        "import sys; from core.tflite import inspect; "
         "inspect.requantisation(sys.argv[1]); inspect.check_file(sys.argv[1]); "
         "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
     )

@@ -1,0 +1,1 @@
+"""TFLite files without an interpreter: their graph, whether they are whole, what they carry."""
