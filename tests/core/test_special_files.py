@@ -6,15 +6,15 @@ import pytest
 
 from core.checkpoints import read as read_checkpoint
 from core.checkpoints.archives import read_archive
+from core.config import read_config_file
 from core.data.images import count_pages, read_image, read_mask, read_size
 from core.data.readers import Reader, read_with
 from core.data.videos import read_frames, read_info
 from core.documents import read_json, read_yaml
 from core.errors import UserError
+from core.files import refuse_special
 from core.tflite.inspect import check_file, operators
 from core.tflite.metadata import extract, labels
-from core.files import refuse_special
-from core.config import read_config_file
 
 READERS = {"any": Reader("any", "", lambda path: True, lambda path: path.read_text())}
 
