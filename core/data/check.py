@@ -50,5 +50,5 @@ def check_samples(
 def digest(values: np.ndarray) -> str:
     """Return the SHA-256 of an array's shape, type and values."""
     content = hashlib.sha256(repr((values.shape, values.dtype.str)).encode())
-    content.update(np.ascontiguousarray(values))
+    content.update(np.ascontiguousarray(values).data)
     return content.hexdigest()

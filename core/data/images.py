@@ -251,8 +251,8 @@ def _to_8_bits(path: Path, raw: np.ndarray) -> np.ndarray:
         low, high = _finite_range(path, raw)
     if high <= low:
         return np.zeros(raw.shape, np.uint8)
-    low, gain = np.float32(low), np.float32(255 / (high - low))
-    return _by_rows(raw, lambda part: np.clip((part.astype(np.float32) - low) * gain, 0, 255))
+    least, gain = np.float32(low), np.float32(255 / (high - low))
+    return _by_rows(raw, lambda part: np.clip((part.astype(np.float32) - least) * gain, 0, 255))
 
 
 def _by_rows(raw: np.ndarray, scaled: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -296,6 +296,8 @@ def _opened(path: Path, page: int = 0) -> Iterator:
             raise UserError(f"{path}: has no page {page}, only 0..{pages - 1}; check the data set.")
         if page:
             image.seek(page)
+        if 0 in image.size:
+            raise ValueError(f"{image.size} is no size of a picture")
         _refuse_huge(path, image.size)
         yield image
 
@@ -305,13 +307,14 @@ def _opened_tiff(path: Path, page: int) -> Iterator:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        _refuse_huge(path, (file.pages[page].imagewidth, file.pages[page].imagelength))
-        if file.pages[page].nbytes > _MAX_BYTES:
+        picture = file.pages[page].aspage()
+        _refuse_huge(path, (picture.imagewidth, picture.imagelength))
+        if picture.nbytes > _MAX_BYTES:
             raise UserError(
                 f"{path}: unfolds to more than {_MAX_BYTES // 2**20} MB; cut or scale the picture, "
                 "or save it with 8 or 16 bits."
             )
-        yield file.pages[page]
+        yield picture
 
 
 def _refuse_huge(path: Path, size: tuple[int, int]) -> None:

@@ -124,9 +124,8 @@ class TrainingData:
         if known == epoch:
             return batches
         rng = np.random.default_rng([self._config.seed, epoch, _ORDER])
-        batches = self._task.batch_order(self._index, self._config, rng)
-        if batches is None:
-            batches = self._shuffled(rng)
+        chosen = self._task.batch_order(self._index, self._config, rng)
+        batches = self._shuffled(rng) if chosen is None else chosen
         batches = batches[: self._config.steps_per_epoch]
         self._ordered = (epoch, batches)
         return batches

@@ -21,14 +21,15 @@ class Reader:
         name: The value of `--format`.
         summary: The data set in a line.
         recognises: Whether a path looks like this layout; quick, opens no image.
-        read: Returns the index; raises `UserError` for what is wrong with the files.
+        read: Returns the index of a path, under an app's choices where it has some; raises
+            `UserError` for what is wrong with the files.
         licence: Terms of the data as far as known, shown with the advice to check the source.
     """
 
     name: str
     summary: str
     recognises: Callable[[Path], bool]
-    read: Callable[[Path], Index]
+    read: Callable[..., Index]
     licence: str = ""
 
 
@@ -51,15 +52,13 @@ def read_with(readers: Mapping[str, Reader], path: Path, format: str = "auto") -
     if not path.exists():
         raise not_found(path, advice="check --data")
     refuse_special(path)
-    if format != "auto":
-        reader = readers[format]
-    else:
-        reader = next((one for one in readers.values() if one.recognises(path)), None)
-        if reader is None:
-            raise UserError(
-                f"{path}: not recognised as a data set (found {_saw(path)}); pass --format, one "
-                f"of {', '.join(readers)}."
-            )
+    likely = (one for one in readers.values() if one.recognises(path))
+    reader = next(likely, None) if format == "auto" else readers[format]
+    if reader is None:
+        raise UserError(
+            f"{path}: not recognised as a data set (found {_saw(path)}); pass --format, one "
+            f"of {', '.join(readers)}."
+        )
     index = reader.read(path)
     if not reader.licence:
         return index

@@ -60,7 +60,7 @@ def split_by_group(
     share = dict(zip(SPLITS, fractions, strict=True))
     due = 0
     ordered = sorted(groups, key=order)
-    sizes = Counter()
+    sizes: Counter[str] = Counter()
     for key in ordered:
         sizes[_stratum(groups[key])] += len(groups[key])
     stratum = None
@@ -155,12 +155,12 @@ def balanced_order(labels: Sequence[int], rng: np.random.Generator) -> np.ndarra
     Returns:
         int64 (classes * largest,), shuffled.
     """
-    labels = np.asarray(labels)
-    classes, counts = np.unique(labels, return_counts=True)
+    values = np.asarray(labels)
+    classes, counts = np.unique(values, return_counts=True)
     largest = counts.max(initial=0)
     picked = [np.zeros(0, np.int64)]
     for one in classes:
-        members = np.flatnonzero(labels == one)
+        members = np.flatnonzero(values == one)
         whole, rest = divmod(int(largest), len(members))
         picked += [np.tile(members, whole), rng.permutation(members)[:rest]]
     return rng.permutation(np.concatenate(picked))

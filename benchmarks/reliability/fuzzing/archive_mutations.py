@@ -176,9 +176,10 @@ def mutate_npy(data: bytes, rng: Random, donors: Sequence[bytes] = ()) -> bytes:
 def _replaced(header: str, key: str, value: str) -> str:
     """Return the header with another value of a key (none of the values holds a colon)."""
     start = header.find(f"'{key}':")
-    if start < 0:
+    ends = [i for i in (header.find(", '", start), header.find("}", start)) if i > 0]
+    if start < 0 or not ends:
         return header
-    end = min(i for i in (header.find(", '", start), header.find("}", start)) if i > 0)
+    end = min(ends)
     return f"{header[:start]}'{key}': {value}{header[end:]}"
 
 

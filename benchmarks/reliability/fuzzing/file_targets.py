@@ -290,7 +290,10 @@ def _read_settings(path: Path) -> Outcome:
 
     if not path.is_file():
         return ["settings.txt is not there."]
-    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    try:
+        text = path.read_bytes().decode("utf-8", "surrogateescape")
+    except OSError:  # the words of a command line do not come from a file that cannot be read
+        return ["settings.txt cannot be read."]
     lines = [line for line in text.split("\n") if line and "\x00" not in line]
     task, found = load_task("medseg"), []
 

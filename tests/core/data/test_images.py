@@ -234,6 +234,19 @@ def test_a_tiff_of_complex_numbers_is_no_picture(tmp_path):
         read_image(tmp_path / "a.tif")
 
 
+def test_a_later_page_without_rows_is_refused(tmp_path):
+    path = tmp_path / "stack.tif"
+    page = Image.new("L", (6, 4))
+    page.save(path, save_all=True, append_images=[page])
+    data = bytearray(path.read_bytes())
+    height = data.rfind(struct.pack("<HHI", 257, 4, 1))  # ImageLength of the second page
+    data[height + 8 : height + 12] = bytes(4)
+    path.write_bytes(data)
+    assert read_image(path).shape == (4, 6, 3)
+    with pytest.raises(UserError, match=r"stack\.tif: cannot be decoded"):
+        read_image(path, page=1)
+
+
 def test_tall_deep_pictures_are_scaled_as_one(tmp_path):
     """Rows are brought to 8 bits in parts, all by the same range."""
     values = np.linspace(0, 60000, 600 * 3).reshape(600, 3).astype(np.uint16)
