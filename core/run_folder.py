@@ -86,16 +86,43 @@ class RunFolder:
         """Return the path of a file of the run, whether it exists or not."""
         return self.path / name
 
+    @property
+    def holds_encoder(self) -> bool:
+        """Whether `model.keras` is a pre-trained encoder, which has no results of its own."""
+        return self.record.get("source") == "pretrain"
+
+    def check_whole(self) -> None:
+        """Raise a `UserError` when the run holds only an encoder."""
+        if self.holds_encoder:
+            raise UserError(
+                f"{self.path}: holds a pre-trained encoder, which has no results yet; train a "
+                f"network from it with --initial-weights {self.path}."
+            )
+
+    def check_command(self, command: str) -> None:
+        """Raise a `UserError` when a run cannot be gone on with by a command that trains."""
+        if self.holds_encoder != (command == "pretrain"):
+            source = self.record.get("source", "train")
+            raise UserError(
+                f"{self.path}: was made by {source}; go on with that, or choose another --out for "
+                f"{command}."
+            )
+
     def save_model(self, model) -> Path:
         """Write `model.keras` atomically."""
         return write_atomic(self.path / "model.keras", lambda temporary: model.save(temporary))
 
-    def load_model(self):
+    def load_model(self, *, encoder: bool = False):
         """Return the `keras.Model` of `model.keras`.
 
+        Args:
+            encoder: Whether a pre-trained encoder will do, instead of a whole network.
+
         Raises:
-            UserError: When the run has no model yet or the file is damaged.
+            UserError: When the run has no model yet, the file is damaged, or holds an encoder.
         """
+        if not encoder:
+            self.check_whole()
         import keras
 
         import core.layers
@@ -135,7 +162,7 @@ class RunFolder:
                     {k: float(v) for k, v in row.items() if v not in ("", None)}
                     for row in csv.DictReader(stream)
                 ]
-        except (ValueError, TypeError, csv.Error) as error:
+        except (OSError, ValueError, TypeError, csv.Error) as error:
             raise UserError(
                 f"{path}: is damaged; train --resume writes it anew from the checkpoint."
             ) from error
@@ -151,7 +178,7 @@ class RunFolder:
             return {}
         try:
             found = read_json(path)
-        except ValueError:
+        except (OSError, ValueError):
             found = None
         if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
             raise UserError(f"{path}: is damaged; delete it, then evaluate and verify again.")
@@ -171,7 +198,7 @@ class RunFolder:
             )
         try:
             document = read_yaml(path)
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             raise UserError(f"{path}: is damaged; train or import the run again.") from error
         if not isinstance(document, dict) or not isinstance(document.get("config"), dict):
             raise UserError(f"{path}: is not the config of a run; name another folder.")

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from apps.person_reid.ranking import squared_lengths
 from core.checkpoints.archives import DAMAGE, read_archive
 from core.documents import parse_json
 from core.errors import UserError, near_miss
@@ -66,7 +67,7 @@ class About:
     weights: str
     source: str
     precision: str
-    input_size: tuple[int, int]
+    input_size: tuple[int, ...]
     metric: str
     normalised: bool = False
     root: str = ""
@@ -125,7 +126,7 @@ def write_embeddings(path: str | Path, found: Embeddings) -> Path:
     """
     path = check_name(path)
     about = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(found.about)}
-    arrays = {
+    arrays: dict[str, Any] = {
         "embeddings": np.ascontiguousarray(found.embeddings, np.float32),
         "names": np.array(found.names, np.str_),
         "persons": np.asarray(found.persons, np.int64),
@@ -169,8 +170,8 @@ def read_embeddings(path: str | Path) -> Embeddings:
             shape = f"{array.dtype} of shape {array.shape}"
             raise _damaged(path, f"holds {name} of {shape} for {count} embeddings")
     about = _about(path, arrays["about"])
-    if not np.isfinite(embeddings).all():
-        raise _damaged(path, "holds embeddings with NaN or infinite numbers")
+    if squared_lengths(embeddings)[1]:
+        raise _damaged(path, "holds embeddings with NaN, infinite or huge numbers")
     if about.normalised:
         lengths = np.linalg.norm(embeddings, axis=1)
         if (np.abs(lengths - 1) > _LENGTH_ERROR)[lengths > 0].any():

@@ -48,15 +48,20 @@ def search_placement(
         "placement" and "importances" by block, "candidates", and the choices behind them.
     """
     train = index.split("train")
-    card = task.network("osnet").card(config.variant).replace(input_size=config.input_size)
+    card = task.network("osnet").card(config.variant)
+    if config.input_size is not None:
+        card = card.sized(config.input_size)
+    height, width = card.input_size
     keras.utils.set_random_seed(config.seed)
     model = osnet_search(
-        (*config.input_size, 3), classes=config.classes, variant=config.variant, seed=config.seed
+        (height, width, 3), classes=config.classes, variant=config.variant, seed=config.seed
     )
     logits = keras.Model(model.input, model.outputs[1])
     data = TrainingData(task, train, card, config)
     try:
         logits.compile(make_optimizer(config), IdentityLoss(), jit_compile=False)
+        # Slots that are made while the step is traced would have it traced twice.
+        logits.optimizer.build(logits.trainable_variables)
         logits.fit(
             data.dataset(),
             epochs=config.epochs,
@@ -72,7 +77,7 @@ def search_placement(
         "candidates": list(CANDIDATES),
         "importances": dict(zip(cells(model), importances, strict=True)),
         "variant": config.variant,
-        "input_size": list(config.input_size),
+        "input_size": list(card.input_size),
         "epochs": config.epochs,
         "batch": config.batch,
         "learning_rate": config.learning_rate,

@@ -368,15 +368,21 @@ def _embeddings(values: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
     values = np.ascontiguousarray(values, np.float32)
     if values.ndim != 2:
         raise ValueError(f"`{what}` must have shape (N, D). Received: shape {values.shape}")
-    with np.errstate(over="ignore", invalid="ignore"):
-        squares = np.einsum("nd,nd->n", values, values)
-        wrong = np.flatnonzero(~np.isfinite(4.0 * squares))  # 4: no sum of two may overflow
-    if wrong.size:
+    squares, wrong = squared_lengths(values)
+    if wrong:
         raise UserError(
-            f"{wrong.size} of {len(values)} {what} embeddings hold NaN, infinity or huge numbers; "
+            f"{wrong} of {len(values)} {what} embeddings hold NaN, infinity or huge numbers; "
             "the network that made them is damaged or its training diverged, use another."
         )
     return values, squares
+
+
+def squared_lengths(values: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the squared lengths of float32 (N, D) and of how many no distance can be told."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.einsum("nd,nd->n", values, values)
+        lost = ~np.isfinite(4.0 * squares)  # 4: no sum of two may overflow
+    return squares, int(np.count_nonzero(lost))
 
 
 def _at_length_one(values: np.ndarray, squares: np.ndarray) -> np.ndarray:

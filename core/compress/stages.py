@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 from core.compress.adapt_stage import Adapt
 from core.compress.stage import Stage, check_choices, copied
 from core.errors import UserError, no_such
+
+if TYPE_CHECKING:
+    from core.compress.pruning import Pruner
 
 # Quantization settles towards the end of its training; shares of the epochs.
 FREEZE_NORMS, FREEZE_RANGES = 0.6, 0.8
@@ -25,6 +28,7 @@ class Prune(Stage):
     """Magnitude pruning (`core.compress.pruning`)."""
 
     method = "prune"
+    _pruner: Pruner  # `callbacks` makes it, before its state is asked for
 
     def __init__(self, choices: Mapping[str, Any], after: Sequence[str] = ()):
         super().__init__(choices, after)
@@ -39,13 +43,14 @@ class Prune(Stage):
             raise UserError("Pruning comes before clustering and quantization: prune,cluster,…")
         self._plan = {own.get(name, name): value for name, value in self.choices.items()}
         self.plan(100_000)  # complain about wrong values before anything is done
-        self._pruner = None
 
     def plan(self, total_steps: int):
         """Return the plan over a training of so many steps."""
         from core.compress.pruning import PruningPlan
 
-        choices = {n: tuple(v) if isinstance(v, list) else v for n, v in self._plan.items()}
+        choices: dict[str, Any] = {
+            n: tuple(v) if isinstance(v, list) else v for n, v in self._plan.items()
+        }
         if "end_step" in choices:
             return PruningPlan(**choices)
         return PruningPlan.over(total_steps, **choices)
@@ -120,6 +125,7 @@ class Quantize(Stage):
     """
 
     method = "quantize"
+    _teacher: keras.Model  # `prepare` keeps it, before the network is fitted
 
     def __init__(self, choices: Mapping[str, Any], after: Sequence[str] = ()):
         super().__init__(choices, after)
@@ -143,7 +149,6 @@ class Quantize(Stage):
                 f"Quantization: task_weight and teacher_weight are {weights[0]} and {weights[1]}; "
                 "both must be 0 or more, and one of them above."
             )
-        self._teacher = None
         kept = {"prune": "zeros", "cluster": "clusters"}
         self.keep = tuple(kept[name] for name in self.after if name in kept)
         if self._own["equalize"] and "clusters" in self.keep:
@@ -228,7 +233,16 @@ def stage_of(compress: Mapping[str, Any]) -> Stage:
     Raises:
         UserError: When the method or a choice is unknown or makes no sense.
     """
-    method = compress.get("method")
-    if method not in STAGES:
-        raise no_such("method of compression", method, STAGES)
-    return STAGES[method](compress.get("choices") or {}, compress.get("after") or ())
+    method = compress.get("method", "")
+    if not _are_methods([method]):
+        raise no_such("method of compression", str(method), STAGES)
+    choices, after = compress.get("choices") or {}, compress.get("after") or ()
+    if not isinstance(choices, Mapping):
+        raise UserError(f"Config: choices of {method} are {choices!r}; give 'key: value' lines.")
+    if not isinstance(after, list | tuple) or not _are_methods(after):
+        raise UserError(f"Config: {method} comes after {after!r}; give a list of methods.")
+    return STAGES[method](choices, after)
+
+
+def _are_methods(names: Sequence[Any]) -> bool:
+    return all(isinstance(name, str) and name in STAGES for name in names)

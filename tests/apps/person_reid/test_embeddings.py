@@ -106,6 +106,7 @@ def test_other_endings_are_refused(tmp_path):
         (lambda path: changed(path, embeddings=np.zeros((4, 6))), "float64 of shape"),
         (lambda path: changed(path, embeddings=np.zeros((0, 6), "f4")), "float32 of shape"),
         (lambda path: changed(path, embeddings=np.full((4, 6), np.nan, "f4")), "NaN"),
+        (lambda path: changed(path, embeddings=np.full((4, 6), 3e38, "f4")), "huge numbers"),
         (lambda path: changed(path, names=np.array(["a"])), "names of <U1 of shape"),
         (lambda path: changed(path, names=np.array(["a", "a", "b", "c"])), "twice there"),
         (lambda path: changed(path, names=np.array(["../a", "b", "c", "d"])), "outside their"),

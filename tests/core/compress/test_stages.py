@@ -1,5 +1,7 @@
 """The methods of a chain: wrong choices get one sentence before anything is done."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -104,6 +106,20 @@ def test_a_wrong_choice_gets_one_sentence(method, choices, said):
 )
 def test_methods_have_an_order(method, after, said):
     assert said in refused(method, {}, *after)
+
+
+@pytest.mark.parametrize(
+    "document, said",
+    [
+        ({"choices": "x2"}, "choices of prune are 'x2'; give 'key: value' lines."),
+        ({"after": 255}, "prune comes after 255; give a list of methods."),
+        ({"after": [["prune"]]}, "give a list of methods."),
+        ({"method": ["prune"]}, "No such method of compression"),
+    ],
+)
+def test_a_document_of_another_shape_gets_one_sentence(document, said):
+    with pytest.raises(UserError, match=re.escape(said)):
+        stage_of({"method": "prune", **document})
 
 
 def test_later_methods_depend_on_earlier_ones():
