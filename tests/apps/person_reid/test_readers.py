@@ -1,15 +1,13 @@
 """Data sets as they are downloaded: who is seen by which camera in which role, what is refused."""
 
 import json
-import re
 import zlib
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from golden_files import GOLDEN
-from PIL import Image
+from reid_layouts import PARTS, duke_name, laid_out, market_name, msmt17, roles, said, save
 
 from apps.person_reid.data import READERS, Choices, check, merge, read
 from apps.person_reid.data.cuhk03 import parse_name as parse_cuhk03
@@ -18,62 +16,6 @@ from apps.person_reid.data.msmt17 import parse_line
 from apps.person_reid.data.splits import crop, query_ids
 from core.data.readers import read_with
 from core.errors import UserError
-
-PARTS = ("bounding_box_train", "query", "bounding_box_test")
-
-
-def save(*paths: Path, size=(4, 8)) -> None:
-    """Write small images, width before height, that follow from their paths."""
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng(zlib.crc32(str(path).encode())).integers(
-            0, 256, (size[1], size[0], 3), dtype=np.uint8
-        )
-        Image.fromarray(pixels).save(path)
-
-
-def market_name(person: int, camera: int, number: int = 1) -> str:
-    text = str(person) if person < 0 else f"{person:04d}"
-    return f"{text}_c{camera}s1_{number:06d}_00.png"
-
-
-def duke_name(person: int, camera: int, number: int = 1) -> str:
-    return f"{person:04d}_c{camera}_f{number:07d}.png"
-
-
-def laid_out(root: Path, name=market_name, parts=PARTS, people: int = 8) -> Path:
-    """Write a data set: `people` to train on in two cameras, two others with a query each."""
-    train, query, gallery = (root / part for part in parts)
-    save(*(train / name(p, c, n) for p in range(2, people + 2) for c in (1, 2) for n in (1, 2)))
-    save(*(query / name(p, 1, 3) for p in (20, 21)))
-    save(*(gallery / name(p, c, 4) for p in (20, 21) for c in (1, 2)))
-    return root
-
-
-def msmt17(root: Path, train="train", test="test") -> Path:
-    def lines(part: str, persons: range, numbers) -> str:
-        made = []
-        for person in persons:
-            for number in numbers:
-                file = f"{person:04d}/{person:04d}_{number:03d}_{number + 1:02d}_0303noon_1_0.png"
-                save(root / part / file)
-                made.append(f"{file} {person}")
-        return "\n".join(made) + "\n"
-
-    root.mkdir(parents=True, exist_ok=True)
-    (root / "list_train.txt").write_text(lines(train, range(6), (0, 1)))
-    (root / "list_val.txt").write_text(lines(train, range(6), (2,)))
-    (root / "list_query.txt").write_text(lines(test, range(3), (0,)))
-    (root / "list_gallery.txt").write_text(lines(test, range(3), (1, 14)))
-    return root
-
-
-def roles(index, split: str) -> dict[str, int]:
-    return dict(Counter(one.extra["role"] for one in index.samples if one.split == split))
-
-
-def said(index) -> str:
-    return "\n".join(index.notes)
 
 
 def test_names_are_parsed_as_published():
@@ -233,83 +175,6 @@ def test_an_evaluation_set_needs_no_training_folder(tmp_path):
     (root / PARTS[0]).rmdir()
     index = read(root)
     assert index.counts() == {"test": 6} and "for evaluation only" in said(index)
-
-
-def write_table(root: Path, *lines: str, head="path,person,camera,split,role") -> Path:
-    root.mkdir(parents=True, exist_ok=True)
-    for line in lines:
-        if line.endswith("#"):
-            continue
-        save(root / re.split("[,;\t]", line)[0].strip())
-    path = root / "crops.csv"
-    path.write_text("\n".join([head, *(line.rstrip("#") for line in lines)]), encoding="utf-8-sig")
-    return path
-
-
-def test_a_table_gives_persons_cameras_splits_and_roles(tmp_path):
-    lines = [f"a/{p}{c}{n}.png,{p},{c},train," for p in range(6) for c in (1, 2) for n in (1, 2)]
-    lines += ["q.png,70,1,,query", "g.png,70,2,test,gallery", "j.png,-1,2,,gallery"]
-    index = read(write_table(tmp_path, *lines))
-    assert index.format == "csv" and index.counts() == {"train": 16, "val": 8, "test": 2}
-    query = next(one for one in index.samples if one.id == "test/query/q")
-    assert query.extra == {"person": 70, "camera": 1, "role": "query", "dataset": 0}
-    assert query.inputs == (tmp_path / "q.png",)
-
-
-def test_a_table_without_splits_may_use_names_and_semicolons(tmp_path):
-    lines = [
-        f"{person}-{camera}-{n}.png;{person};{camera}"
-        for person in ("ann", "bob", "eve", "joe")
-        for camera in ("door", "yard")
-        for n in (1, 2)
-    ]
-    index = read(write_table(tmp_path, *lines, head="Path;Person;Camera"))
-    assert index.counts() == {"train": 8, "test": 8}
-    assert roles(index, "test") == {"query": 4, "gallery": 4}
-    assert {one.group for one in index.samples} == {"ann", "bob", "eve", "joe"}
-    assert {one.extra["person"] for one in index.samples} == {1, 2, 3, 4}
-    assert "door = 0, yard = 1" in said(index)
-
-
-def test_the_validation_split_of_a_table_is_kept(tmp_path):
-    lines = [
-        f"{p}{c}{n}.png,{p},{c},{'valid' if p > 3 else 'train'}"
-        for p in range(1, 6)
-        for c in (1, 2)
-        for n in (1, 2)
-    ]
-    index = read(write_table(tmp_path, *lines, head="path,person,camera,split"))
-    assert index.counts() == {"train": 12, "val": 8}
-    assert roles(index, "val") == {"query": 4, "gallery": 4}
-
-
-@pytest.mark.parametrize(
-    "lines, words",
-    [
-        (["a.png,1,1,train,", "b.png,,1,train,"], "line 3: person is empty"),
-        (["a.png,1,1,trian,"], "line 2: split is 'trian'. Did you mean 'train'"),
-        (["a.png,1,1,,probe"], "line 2: role is 'probe'. Known: train, query, gallery"),
-        (["a.png,1,1,train,query"], "role 'query' does not go with split 'train'"),
-        (["a.png,1,1,train,", "a.png,1,2,train,"], "'a.png' was in line 2 already"),
-        (["a.png,1,1,train,#", "b.png,1,1,train,#"], "no such file 'a.png' .1 more line"),
-        (["a.png,1,1,train,", "b.png,1,1,,"], "1 of 2 rows have no split or role"),
-        (["a.png,1,1,,query", "b.png,1,1,test,"], "1 of 2 test rows have no role"),
-        (["a.png,1,1,,query"], "has query images but no gallery image"),
-        ([], "no line below its header"),
-    ],
-)
-def test_mistakes_in_a_table_are_named_by_line(tmp_path, lines, words):
-    with pytest.raises(UserError, match=words):
-        read(write_table(tmp_path, *lines))
-
-
-def test_a_table_with_another_header_or_of_bytes_is_refused(tmp_path):
-    path = write_table(tmp_path, head="file,id,cam")
-    with pytest.raises(UserError, match=r"lacks 'path' .found file, id, cam"):
-        read(path)
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="CSV table in UTF-8"):
-        read(path)
 
 
 def test_names_without_person_and_camera_are_listed_with_the_pattern(tmp_path):

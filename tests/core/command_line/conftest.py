@@ -1,5 +1,6 @@
 """The program of the small task, and one run of it that was trained through the command line."""
 
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,3 +41,26 @@ def toy_run(toy, toy_data, tmp_path_factory):
     result = toy("train", "--data", toy_data, "--out", out)
     assert result.exit_code == 0, result.stderr
     return out
+
+
+@pytest.fixture
+def run_copy(toy_run, tmp_path):
+    """Return a copy of the trained run that a test may change."""
+    return shutil.copytree(toy_run, tmp_path / "run")
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """Return a function that replaces a core function and records its keyword arguments."""
+
+    def replace(target: str, result):
+        calls = []
+
+        def function(task, *positional, **named):
+            calls.append((positional, named))
+            return result
+
+        monkeypatch.setattr(target, function)
+        return calls
+
+    return replace

@@ -29,12 +29,6 @@ def small(toy, toy_run, tmp_path_factory):
     return out, result
 
 
-@pytest.fixture
-def run_copy(toy_run, tmp_path):
-    """Return a copy of the trained run that a test may change."""
-    return shutil.copytree(toy_run, tmp_path / "run")
-
-
 def refused(result, *, code=2) -> str:
     """Return the one sentence a command ended with; nothing else may be on the screen."""
     assert result.exit_code == code, (result.stdout, result.stderr)
