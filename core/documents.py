@@ -6,6 +6,7 @@ and none is so nested, repeated or long that reading it, or naming what it holds
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -76,14 +77,22 @@ def read_json(path: str | os.PathLike) -> Any:
         OSError: When it cannot be read.
         UserError: For a pipe or device.
     """
-    refuse_special(path)
-    return parse_json(Path(path).read_bytes())
+    return parse_json(_content(path))
 
 
 def read_yaml(path: str | os.PathLike) -> Any:
     """Return the value of a YAML file; raises as `read_json`."""
+    return parse_yaml(_content(path))
+
+
+def _content(path: str | os.PathLike) -> bytes:
     refuse_special(path)
-    return parse_yaml(Path(path).read_bytes())
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        raise BadDocument("the disk does not give its content") from error
 
 
 def _refuse_endless(value: Any) -> None:

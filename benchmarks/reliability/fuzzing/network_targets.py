@@ -160,8 +160,9 @@ def _import_checkpoint(path: Path) -> Outcome:
             load_torch_state(model, entry.convert_state(published), strict=True, ignored=ignored)
 
     found = complaints(functools.partial(imported, app, name) for app, name in _networks())
-    # The table of what did not fit has a line for each entry.
-    return [" ".join(sentence.split())[:500] for sentence in found]
+    # The table of what did not fit has a line for each entry; a long one is judged by its start.
+    lines = (" ".join(sentence.split()) for sentence in found)
+    return [line if len(line) <= 500 else f"{line[:500]}…" for line in lines]
 
 
 def _import_inspection() -> None:
