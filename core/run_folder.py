@@ -158,10 +158,13 @@ class RunFolder:
             return []
         try:
             with path.open(newline="", encoding="utf-8") as stream:
-                return [
+                rows = [
                     {k: float(v) for k, v in row.items() if v not in ("", None)}
                     for row in csv.DictReader(stream)
                 ]
+            if not all(row.get("epoch", 0.0).is_integer() for row in rows):
+                raise ValueError("an epoch that is no number of one")
+            return rows
         except (OSError, ValueError, TypeError, csv.Error) as error:
             raise UserError(
                 f"{path}: is damaged; train --resume writes it anew from the checkpoint."
@@ -202,6 +205,11 @@ class RunFolder:
             raise UserError(f"{path}: is damaged; train or import the run again.") from error
         if not isinstance(document, dict) or not isinstance(document.get("config"), dict):
             raise UserError(f"{path}: is not the config of a run; name another folder.")
+        for name in ("data", "versions"):
+            if document.get(name) is None:
+                document.pop(name, None)
+            elif not isinstance(document[name], dict):
+                raise UserError(f"{path}: has a damaged entry '{name}'; delete the entry.")
         return document
 
     def _read_json(self, name: str) -> dict:

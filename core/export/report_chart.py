@@ -10,6 +10,7 @@ from core.export.report_markup import Html, number, tag
 WIDTH, HEIGHT = 360, 230
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 20, 34
 MAX_LINES = 5
+_LARGEST = 1e100  # of a value that is drawn: round numbers around larger ones overflow
 
 Points = Sequence[tuple[float, float]]
 
@@ -138,9 +139,9 @@ def _epoch_ticks(low: float, high: float) -> list[float]:
 
 
 def _points(history: Sequence[Mapping[str, float]], name: str) -> list[tuple[float, float]]:
-    """Return (epoch, value) where a column has a finite value."""
+    """Return (epoch, value) where a column has a value that can be drawn."""
     found = ((float(row.get("epoch", n + 1)), row.get(name)) for n, row in enumerate(history))
-    return [(x, float(y)) for x, y in found if y is not None and math.isfinite(y)]
+    return [(x, float(y)) for x, y in found if y is not None and abs(y) < _LARGEST]
 
 
 def _comparable(curves: Mapping[str, Points], headline: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import io
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from random import Random
@@ -13,6 +14,7 @@ from typing import Any
 from benchmarks.reliability.fuzzing import byte_mutations, payloads
 
 _HUGE = 10**25
+_MOST_PLACES = 20_000  # that a change chooses from: some changes make documents grow
 _DEEP = 3000  # nesting beyond Python's recursion limit
 
 # Values of every kind, as text documents hold them.
@@ -63,7 +65,7 @@ def mutate_value(value: Any, rng: Random) -> Any:
     """Return a nested value with one to four of its nodes changed."""
     value = copy.deepcopy(value)
     for _ in range(1 + min(3, int(rng.expovariate(1)))):
-        places = list(_places(value))
+        places = list(itertools.islice(_places(value), _MOST_PLACES))
         if not places or rng.random() < 0.02:
             value = copy.deepcopy(rng.choice(VALUES))
             continue

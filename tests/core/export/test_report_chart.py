@@ -47,6 +47,13 @@ def test_metrics_on_another_scale_are_not_drawn_beside_the_headline():
     assert loss.count("<polyline") == 1
 
 
+def test_values_beyond_all_measure_are_not_drawn():
+    rows = [{"epoch": 1.0, "loss": 1e308}, {"epoch": 2.0, "loss": -1e308}, {"epoch": 3.0}]
+    assert training_charts(rows, "dice", best_epoch=None) == training_charts(
+        [{"epoch": row["epoch"], "loss": float("nan")} for row in rows], "dice", best_epoch=None
+    )
+
+
 def test_one_epoch_is_a_dot():
     drawn = chart("Loss", {"loss": [(1, 0.5)]}, mark=1)
     assert "<polyline" not in drawn and "<circle" in drawn
