@@ -58,7 +58,8 @@ def open_pair(sample: Sample, scale: int) -> tuple[np.ndarray, np.ndarray]:
     """Return (small, large) of a prepared sample as read-only views of its files.
 
     Raises:
-        UserError: When the data was prepared for another scale, or a file cannot be read.
+        UserError: When the data was prepared for another scale, a file cannot be read, or the two
+            do not fit.
     """
     files, row = sample.extra["low"], sample.extra["row"]
     if scale not in files:
@@ -66,7 +67,13 @@ def open_pair(sample: Sample, scale: int) -> tuple[np.ndarray, np.ndarray]:
             f"{sample.targets[0]}: was prepared for scale {min(files)}, not {scale}; prepare the "
             "data again for this network."
         )
-    return _sub_image(files[scale], row), _sub_image(sample.targets[0], row)
+    small, large = _sub_image(files[scale], row), _sub_image(sample.targets[0], row)
+    if tuple(scale * side for side in small.shape[:2]) != large.shape[:2]:
+        raise UserError(
+            f"{files[scale]}: its sub-images are not those of {sample.targets[0].name} at scale "
+            f"{scale}; prepare the data again."
+        )
+    return small, large
 
 
 def _sub_image(path: Path, row: int) -> np.ndarray:

@@ -32,6 +32,13 @@ def made(source, tmp_path):
     return tmp_path / "out"
 
 
+@pytest.fixture
+def of_another_scale(made):
+    record = json.loads((made / "prepared.json").read_text())
+    (made / "prepared.json").write_text(json.dumps({**record, "scale": 3}))
+    return read_with(READERS, made)
+
+
 @pytest.mark.parametrize(
     "length, expected",
     [(480, [0]), (300, [0]), (481, [0, 1]), (720, [0, 240]), (1356, [0, 240, 480, 720, 876])],
@@ -96,6 +103,13 @@ def test_sizes_that_do_not_fit_the_scale_are_refused(source, tmp_path, size, ste
         preparing.prepare(source, 2, tmp_path / "out", size=size, step=step)
 
 
+def test_pictures_of_another_scale_than_the_record_says_are_refused(of_another_scale):
+    said = r"its sub-images are not those of .* at scale 3; prepare the data again"
+    with pytest.raises(UserError, match=said):
+        pair(of_another_scale.samples[0], 3)
+    assert len(check(of_another_scale, 3)) == 4
+
+
 def test_files_that_were_cut_off_or_lost_are_named(made):
     file = next((made / "train" / "high").rglob("*.npy"))
     file.write_bytes(file.read_bytes()[:-1])
@@ -116,8 +130,14 @@ def test_a_damaged_record_is_named(made, content):
 def test_a_folder_in_use_is_refused_and_overwriting_unmakes_the_record_first(source, made):
     with pytest.raises(UserError, match="already holds files"):
         preparing.prepare(source, 2, made)
-    source.samples[-1].targets[0].write_bytes(b"")
+    last, earlier = source.samples[-1].targets[0], (made / prepared.RECORD).read_bytes()
+    content = last.read_bytes()
+    last.write_bytes(b"")  # which is seen before anything is changed
     with pytest.raises(UserError, match="is empty"):
+        preparing.prepare(source, 2, made, overwrite=True)
+    assert (made / prepared.RECORD).read_bytes() == earlier
+    last.write_bytes(content[:-40])
+    with pytest.raises(UserError, match=last.name):
         preparing.prepare(source, 2, made, overwrite=True)
     assert not (made / prepared.RECORD).exists()
 
@@ -127,6 +147,14 @@ def test_a_full_disk_is_told_before_anything_is_written(source, tmp_path, monkey
     with pytest.raises(UserError, match=r"need 0\.0 GB but 0\.0 GB are free; choose another"):
         preparing.prepare(source, 2, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_disk_with_too_little_room_leaves_an_earlier_folder_whole(source, made, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    earlier = (made / prepared.RECORD).read_bytes()
+    with pytest.raises(UserError, match=r"0\.0 GB are free"):
+        preparing.prepare(source, 2, made, overwrite=True)
+    assert (made / prepared.RECORD).read_bytes() == earlier
 
 
 def test_progress_counts_pictures(source, tmp_path):
