@@ -17,6 +17,7 @@ from apps.catalog import APPS
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("tensorflow", "keras", "tf_keras", "numpy", "cv2", "albumentations", "scipy", "matplotlib")
+SHARED = 12  # lines of logic that no two places have in common
 LONGEST = 400  # lines of a file; docs/architecture.md says why for those that have more
 
 # What is done in one place: which calls, and who may make them.
@@ -121,6 +122,33 @@ def test_a_long_file_has_its_reason():
         lines = len(path.read_text(encoding="utf-8").splitlines())
         named = path.relative_to(ROOT).as_posix() in reasons
         assert lines <= LONGEST or named, f"{path} has {lines} lines"
+
+
+def logic(path: Path) -> list[tuple[int, str]]:
+    """Return (line number, code) of the lines in a file's functions, without their docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inside: dict[int, str] = {}
+    lines = ast.unparse(tree).splitlines()  # one form, without comments
+    for node in ast.walk(ast.parse("\n".join(lines))):
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+            for statement in body:
+                for number in range(statement.lineno, (statement.end_lineno or 0) + 1):
+                    inside[number] = lines[number - 1].strip()
+    return sorted(inside.items())
+
+
+def test_no_two_places_share_twelve_lines_of_logic():
+    seen: dict[tuple[str, ...], str] = {}
+    shared = []
+    for path in SOURCES:
+        code = logic(path)
+        for start in range(len(code) - SHARED + 1):
+            run = tuple(line for _, line in code[start : start + SHARED])
+            place = f"{path.relative_to(ROOT)}:{code[start][0]}"
+            if seen.setdefault(run, place) != place:
+                shared.append((seen[run], place))
+    assert shared == []
 
 
 # --- what is done in one place --------------------------------------------------------------------
