@@ -23,6 +23,7 @@ LISTS = {
     "query": "list_query.txt",
     "gallery": "list_gallery.txt",
 }
+_DIGITS = 9  # of a person or camera at most
 _LINE = "0000/0000_000_01_0303morning_0008_0.jpg 0"
 
 
@@ -30,9 +31,13 @@ def parse_line(line: str) -> tuple[str, int, int] | None:
     """Return file, person and camera (from 0) of a line in a list file, or None."""
     file, _, person = line.strip().rpartition(" ")
     fields = os.path.basename(file).split("_")
-    if len(fields) < 4 or not person.isdecimal() or not fields[2].isdecimal():
+    if len(fields) < 4 or not (_is_number(person) and _is_number(fields[2])):
         return None
     return file.strip(), int(person), int(fields[2]) - 1
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _DIGITS
 
 
 def msmt17(path: Path, choices: Choices = DEFAULTS) -> Index:

@@ -122,6 +122,12 @@ def test_msmt17_reads_both_versions(tmp_path, parts):
     assert len({one.label for one in everybody.samples if one.split == "train"}) == 7
 
 
+def test_a_number_of_thousands_of_digits_is_no_line_of_msmt17():
+    assert parse_line("0000/0000_000_01_0303morning_0008_0.jpg 7")[1:] == (7, 0)
+    assert parse_line(f"0000/0000_000_01_0303morning_0008_0.jpg {'7' * 5000}") is None
+    assert parse_line(f"0000/0000_000_{'1' * 5000}_0303morning_0008_0.jpg 7") is None
+
+
 def test_lists_of_msmt17_that_do_not_fit_are_refused(tmp_path):
     root = msmt17(tmp_path)
     (root / "train" / "0000" / "0000_000_01_0303noon_1_0.png").unlink()
