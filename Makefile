@@ -14,6 +14,7 @@ test: $(READY)
 lint: $(READY)
 	$(ENV)/bin/ruff check .
 	$(ENV)/bin/ruff format --check .
+	$(ENV)/bin/mypy
 
 tables: $(READY)
 	$(ENV)/bin/python tools/make_tables.py

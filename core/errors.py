@@ -32,6 +32,10 @@ class UserError(_Sentence):
     """A mistake the user can mend; the message is one sentence: file, what is wrong, what to do."""
 
 
+class NotWritten(UserError):
+    """The disk refuses a file, and would refuse the next one too: no loop goes on after it."""
+
+
 class CheckFailed(_Sentence):
     """A check ran and its bound was missed (a verification, a training that diverged)."""
 

@@ -84,6 +84,9 @@ class Task(abc.ABC):
 
     Attributes:
         name: The app's name on the command line.
+        command: The command that trains by it, which a run folder keeps as its source.
+        validates: Whether a training evaluates samples it holds back, to choose its best epoch;
+            else the newest weights are kept.
         networks: Name → `core.network.Network`, or where it stands as "module:attribute", of what
             this app can train; the first is the default.
         readers: Data formats by name.
@@ -94,6 +97,7 @@ class Task(abc.ABC):
         headline_mode: "max" or "min".
         int8_tolerance: How much of the headline metric an integer file may lose.
         defaults: Training defaults of the domain, by `TrainConfig` field.
+        recipes: Network → its published defaults where they are others than the domain's.
         options: Choices of the domain's own (loss, protocol, ...) with their defaults.
         option_values: Allowed values of those options that are one of a few names.
         option_least: Least values of those options that are numbers; whole ones, where the default
@@ -111,6 +115,8 @@ class Task(abc.ABC):
     """
 
     name: str
+    command: str = "train"
+    validates: bool = True
     networks: Mapping[str, Network | str]
     readers: Mapping[str, Reader]
     sample_data: Path | None = None
@@ -120,6 +126,7 @@ class Task(abc.ABC):
     headline_mode: str = "max"
     int8_tolerance: float = 0.01
     defaults: Mapping[str, Any] = {}
+    recipes: Mapping[str, Mapping[str, Any]] = {}
     options: Mapping[str, Any] = {}
     option_values: Mapping[str, Sequence[Any]] = {}
     option_least: Mapping[str, float] = {}
@@ -140,6 +147,12 @@ class Task(abc.ABC):
     def network(self, name: str) -> Network:
         """Return a network of this app by name; a `UserError` names the known ones."""
         return network_named(name, self.networks)
+
+    def recipe(self, network: str) -> dict[str, Any]:
+        """Return the training defaults of a network: the domain's under its own."""
+        own = self.recipes.get(network, {})
+        options = {**self.defaults.get("options", {}), **own.get("options", {})}
+        return {**self.defaults, **own, **({"options": options} if options else {})}
 
     def build_arguments(self, card: ModelCard) -> dict:
         """Return the builder's arguments that follow from a card: its classes by default."""
@@ -203,19 +216,9 @@ class Task(abc.ABC):
         """Return the network's float32 input and the loss's target."""
         return card.normalise(example.inputs), example.target
 
-    def prepare(
-        self,
-        sample: Sample,
-        card: ModelCard,
-        *,
-        rng: np.random.Generator | None = None,
-        config: TrainConfig | None = None,
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return input and target of one sample; augmented when `rng` is given."""
-        example = self.load(sample, card)
-        if rng is not None:
-            example = self.augment(example, rng, config)
-        return self.encode(example, card)
+    def prepare(self, sample: Sample, card: ModelCard) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return input and target of one sample as they are, without augmentation."""
+        return self.encode(self.load(sample, card), card)
 
     def training_example(
         self, example: Example, rng: np.random.Generator, config: TrainConfig

@@ -12,6 +12,7 @@ github.com/SLDGroup/MK-UNet) with its two traps, for numbers that can be set bes
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -137,7 +138,7 @@ def class_prediction(
 
 
 def prepare_truth(
-    truth: np.ndarray, network_size: tuple[int, int], protocol: str = "native"
+    truth: np.ndarray, network_size: Sequence[int], protocol: str = "native"
 ) -> np.ndarray:
     """Return the mask the prediction of `protocol` is compared with.
 

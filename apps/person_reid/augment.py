@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from core.data.index import Index
+from core.data.jitter import jitter
 from core.model_card import IMAGENET_MEAN, IMAGENET_STD
 
 PROBABILITY = 0.5
@@ -54,7 +55,7 @@ class Donors:
         return resized(read_image(self._paths[position]), size)
 
 
-def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resized(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """Return an image brought to (height, width) as in all published results: Pillow, bilinear.
 
     Pillow weighs all pixels where it shrinks an image; other libraries' bilinear skips some.
@@ -153,17 +154,7 @@ def random_patch(
 
 def color_jitter(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return the image in another brightness (±20 %) and contrast (±15 %), in either order."""
-    from PIL import Image, ImageEnhance
-
-    steps = [
-        (ImageEnhance.Brightness, rng.uniform(1 - BRIGHTNESS, 1 + BRIGHTNESS)),
-        (ImageEnhance.Contrast, rng.uniform(1 - CONTRAST, 1 + CONTRAST)),
-    ]
-    picture = Image.fromarray(np.ascontiguousarray(image))
-    for step in rng.permutation(len(steps)):
-        change, factor = steps[step]
-        picture = change(picture).enhance(factor)
-    return np.array(picture)
+    return jitter(image, rng, brightness=BRIGHTNESS, contrast=CONTRAST)
 
 
 def erased_pixel(
@@ -174,8 +165,8 @@ def erased_pixel(
     The published code erases after normalisation, but with the mean before it: the part is not 0
     but `mean` in normalised units. This is the pixel that becomes so.
     """
-    mean = np.asarray(mean)
-    return 255.0 * (mean * np.asarray(std) + mean)
+    before = np.asarray(mean)
+    return 255.0 * (before * np.asarray(std) + before)
 
 
 def random_erasing(

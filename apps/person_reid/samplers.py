@@ -66,7 +66,7 @@ def random_order(count: int, batch: int, rng: np.random.Generator) -> list[np.nd
 
 
 def identity_order(
-    persons: Sequence[int], batch: int, rng: np.random.Generator, *, images: int = IMAGES
+    persons: Sequence[int | None], batch: int, rng: np.random.Generator, *, images: int = IMAGES
 ) -> list[np.ndarray]:
     """Return batches of `batch / images` persons with `images` of each, one person after another.
 
@@ -75,7 +75,7 @@ def identity_order(
     persons drawn from those who have one, until too few persons are left.
 
     Args:
-        persons: Of each sample.
+        persons: Of each sample; one of nobody (None) is in no batch.
         batch: A multiple of `images`, of two persons or more.
         rng: The source of all randomness.
         images: Of a person in a batch.
@@ -91,7 +91,8 @@ def identity_order(
         )
     positions: dict[int, list[int]] = defaultdict(list)
     for position, person in enumerate(persons):
-        positions[person].append(position)
+        if person is not None:
+            positions[person].append(position)
     if len(positions) < together:
         raise UserError(
             f"The training data shows {len(positions)} person(s), but a batch of {batch} holds "

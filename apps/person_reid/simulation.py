@@ -157,10 +157,10 @@ def simulate(
         for done in _drawn(world, shots, aside, workers):
             if progress:
                 progress(done, len(shots))
+        write_json(aside / RECORD, record)
         with explained(out):
-            for name in FOLDERS:
+            for name in (*FOLDERS, RECORD):  # which needs no more room
                 (aside / name).replace(out / name)
-    write_json(out / RECORD, record)
     return record
 
 
@@ -220,7 +220,7 @@ def _drawn(world: _World, shots: list[_Shot], folder: Path, workers: int) -> Ite
 def _draw_part(world: _World, shots: list[_Shot], folder: Path) -> int:
     for shot in shots:
         path = folder / shot.folder / shot.name
-        with explained(path):
+        with explained(folder.parent / shot.folder / shot.name):  # where it is going to stand
             path.write_bytes(_jpeg(_picture(world, shot)))
     return len(shots)
 

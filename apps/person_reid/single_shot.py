@@ -98,7 +98,7 @@ def sampled_single_shot(
     codes = np.unique(g_ids, return_inverse=True)[1]
     hits = np.zeros(len(full.cmc))
     queries = np.flatnonzero(full.valid)
-    for query in queries:
+    for query in queries.tolist():
         _, own, removed = matches.of(query, query + 1)
         ranking = np.argsort(distance[query], kind="stable")
         ranking = ranking[~np.isin(ranking, own[removed])]

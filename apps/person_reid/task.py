@@ -164,7 +164,7 @@ class PersonReid(Task):
         from apps.person_reid.augment import resized
         from core.data.images import read_image
 
-        label = None if sample.label is None else np.int64(sample.label)
+        label = None if sample.label is None else np.asarray(sample.label, np.int64)
         return Example(resized(read_image(sample.inputs[0]), card.input_size), label)
 
     def augment(self, example: Example, rng: np.random.Generator, config: TrainConfig) -> Example:

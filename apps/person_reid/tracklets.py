@@ -56,9 +56,10 @@ def grouped(samples: Sequence[Sample], pooling: str, root: str = "") -> list[Tra
             name = root if path.parent == PurePosixPath(".") else str(path.parent)
         else:
             seen = _SEQUENCE.match(path.name)
-            pooled = seen is not None and int(seen[1]) > 0
-            name = str(path.with_name(seen[0])) if pooled else str(path)
-            if not pooled:
+            if seen is not None and int(seen[1]) > 0:
+                name = str(path.with_name(seen[0]))
+            else:
+                name = str(path)
                 alone.add(name)
         found.setdefault(name, []).append(sample)
     return [

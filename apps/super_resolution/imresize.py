@@ -60,27 +60,29 @@ def imresize(
         )
     if image.dtype != np.uint8 and image.dtype.kind != "f":
         raise ValueError(f"`image` must be uint8 or floating. Received: dtype={image.dtype}")
-    if (scale is None) == (size is None):
-        raise ValueError(f"Give either `scale` or `size`. Received: scale={scale}, size={size}")
     old = image.shape[:2]
-    if size is None:
+    scales: tuple[float, ...]
+    if scale is not None and size is None:
         if not (math.isfinite(scale) and scale > 0):
             raise ValueError(f"`scale` must be a positive number. Received: scale={scale}")
-        size = tuple(math.ceil(scale * n) for n in old)
+        new = tuple(math.ceil(scale * n) for n in old)
         scales = (scale, scale)
-    else:
+    elif size is not None and scale is None:
         if len(size) != 2 or min(size) < 1:
             raise ValueError(f"`size` must be two lengths of at least 1. Received: size={size}")
-        scales = tuple(new / n for new, n in zip(size, old, strict=True))
+        new = (int(size[0]), int(size[1]))
+        scales = tuple(wanted / n for wanted, n in zip(size, old, strict=True))
+    else:
+        raise ValueError(f"Give either `scale` or `size`. Received: scale={scale}, size={size}")
 
     values = image if image.dtype == np.uint8 else image.astype(np.float64)
     for axis in sorted((0, 1), key=lambda axis: scales[axis]):
-        plan = _axis(old[axis], int(size[axis]), float(scales[axis]))
+        plan = _axis(old[axis], new[axis], float(scales[axis]))
         if axis == 0:
             values = _resize_rows(values, plan)
         else:
             values = _transposed(_resize_rows(_transposed(values), plan))
-    return values.astype(image.dtype, copy=False).reshape(*size, *image.shape[2:])
+    return values.astype(image.dtype, copy=False).reshape(*new, *image.shape[2:])
 
 
 def taps(length: int, new_length: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
@@ -193,7 +195,7 @@ def _resize_rows(values: np.ndarray, plan: _Axis) -> np.ndarray:
         np.add.at(matrix, (np.arange(len(index))[:, None], index - first), weights)
         matrix = matrix.astype(kind)
         source = flat[first:last]
-        converted = source.astype(kind, copy=False)
+        converted: np.ndarray = source.astype(kind, copy=False)
         sums = np.empty((len(index), flat.shape[1]), kind) if eight_bits else out[rows]
         step = max(_ONE_THREAD // matrix.size, 1)
         for begin in range(0, flat.shape[1], step):

@@ -88,7 +88,7 @@ def check_size(path: str | Path, size: tuple[int, int]) -> None:
         )
 
 
-def _png(file: Path, strips, size, channels, dtype, icc) -> None:
+def _png(file: Path, strips, size: tuple[int, int], channels, dtype, icc) -> None:
     from apps.super_resolution.png_stream import PngStream
 
     with file.open("wb") as stream:

@@ -69,7 +69,7 @@ class PngStream:
             rows = np.ascontiguousarray(strip[start : start + _ROWS])
             if self._dtype == np.uint16:
                 rows = rows.astype(">u2")
-            self._packed += self._packer.compress(self._filtered(rows.view(np.uint8)))
+            self._packed += self._packer.compress(self._filtered(rows.view(np.uint8)).data)
             self._flush(_CHUNK)
 
     def close(self) -> None:

@@ -125,7 +125,10 @@ class SuperResolution(Task):
         self, example: Example, rng: np.random.Generator, config: TrainConfig
     ) -> Example:
         """Cut a patch out of both pictures at the same place; turn it if that is wished."""
-        scale = example.target.shape[0] // example.inputs.shape[0]
+        target = example.target
+        if target is None:
+            raise ValueError("`example` must have its large picture. Received: target=None")
+        scale = target.shape[0] // example.inputs.shape[0]
         side = self._patch(config, scale)
         height, width = example.inputs.shape[:2]
         if min(height, width) < side:
@@ -137,13 +140,13 @@ class SuperResolution(Task):
         y, x = rng.integers(height - side + 1), rng.integers(width - side + 1)
         small = example.inputs[y : y + side, x : x + side]
         y, x, side = y * scale, x * scale, side * scale
-        large = example.target[y : y + side, x : x + side]
+        large = target[y : y + side, x : x + side]
         cut = Example(small, large)
         return self.augment(cut, rng, config) if config.augment else cut
 
     def augment(self, example: Example, rng: np.random.Generator, config: TrainConfig) -> Example:
         """Flip sideways, upside down, and along the diagonal, each with probability 1/2."""
-        pictures = [example.inputs, example.target]
+        pictures = [one for one in (example.inputs, example.target) if one is not None]
         sideways, over, diagonal = rng.random(3) < 0.5
         if sideways:
             pictures = [picture[:, ::-1] for picture in pictures]

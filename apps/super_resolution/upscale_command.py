@@ -15,7 +15,7 @@ from core.command_line import options as opt
 from core.command_line.program import task_of
 from core.command_line.tables import say, show_json
 from core.command_line.use import load_engine, new_inputs, owning_run, result_files, tell_failed
-from core.errors import UserError, one_of
+from core.errors import NotWritten, UserError, one_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,6 +112,8 @@ def upscale(
                 done = enlarge(
                     engine, job, compare=compare, advance=advance, batch=batch, **choices
                 )
+            except NotWritten:
+                raise
             except UserError as error:
                 failed.append({"input": str(job.source), "error": str(error)})
                 continue

@@ -66,7 +66,7 @@ def _write(file: Path, target: Path, frames: Iterator, size: tuple[int, int], fp
         f"pass --video-format {'avi' if codec == 'mp4v' else 'mp4'}, or enlarge its frames as "
         "pictures."
     )
-    fourcc = cv2.VideoWriter_fourcc(*codec)
+    fourcc = cv2.VideoWriter.fourcc(*codec)
     with quiet_opencv():
         writer = cv2.VideoWriter(str(file), fourcc, fps, size[::-1])
     count = 0

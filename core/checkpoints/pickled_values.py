@@ -98,6 +98,8 @@ class NumpyArray(Leaf):
             self.nbytes = self._view.nbytes
 
     def array(self) -> np.ndarray:
+        if self._view is None:
+            raise Malformed("an array of objects or text")
         return self._view.astype(self._view.dtype.newbyteorder("="))
 
 

@@ -214,7 +214,7 @@ _LITERALS = (
     "BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8"
 )
 
-_HANDLERS: dict[str, Callable[[Interpreter, Any], None]] = {
+_HANDLERS: dict[str, Callable[[Interpreter, Any], object]] = {
     **dict.fromkeys(_LITERALS.split(), Interpreter._push),
     "PROTO": lambda self, _: None,
     "FRAME": lambda self, _: None,

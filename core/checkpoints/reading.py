@@ -140,7 +140,7 @@ def _read(path: Path, head: bytes) -> dict[str, np.ndarray]:
 def _arrays(path: Path, content: Any) -> dict[str, np.ndarray]:
     """Read the network's arrays out of a checkpoint's content."""
     leaves: dict[str, Leaf] = find_state(content)
-    refuse_unfolding(sum(leaf.nbytes for leaf in leaves.values()), path)
+    refuse_unfolding(sum(leaf.nbytes or 0 for leaf in leaves.values()), path)
     return {name: leaf.array() for name, leaf in leaves.items()}
 
 

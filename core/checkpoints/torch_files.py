@@ -201,7 +201,7 @@ def read_zip(path: Path) -> Any:
         Refused: When the file asks to call a function.
         Malformed, zipfile.BadZipFile, or another ordinary error: When it is damaged.
     """
-    content = _map(path)
+    content = memoryview(_map(path))
     with zipfile.ZipFile(path) as archive:
         entries = {info.filename: info for info in archive.infolist()}
     if sum(info.compress_size for info in entries.values()) > len(content):
@@ -232,7 +232,8 @@ def read_zip(path: Path) -> Any:
 def _stored(content: memoryview, info: zipfile.ZipInfo) -> memoryview:
     """Return an entry's bytes within the mapped file; the checksum must hold."""
     header = info.header_offset
-    if not 0 <= header <= len(content) - 30 or content[header : header + 4] != b"PK\x03\x04":
+    magic = bytes(content[max(header, 0) : header + 4])
+    if not 0 <= header <= len(content) - 30 or magic != b"PK\x03\x04":
         raise Malformed(f"entry {info.filename} is not where it should be")
     if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
         raise Malformed(f"entry {info.filename} is compressed")
@@ -253,8 +254,8 @@ def read_stream(path: Path) -> Any:
         Refused: When the file asks to call a function.
         Malformed, or another ordinary error: When it is damaged.
     """
-    content = _map(path)
-    stream = content.obj
+    stream = _map(path)
+    content = memoryview(stream)
     first = _interpreter(stream).run()
     if first != _MAGIC:
         return first
@@ -288,7 +289,7 @@ def read_stream(path: Path) -> Any:
     return found
 
 
-def _map(path: Path) -> memoryview:
+def _map(path: Path) -> mmap.mmap:
     """Map a file that is not empty; the mapping ends with its last view."""
     with path.open("rb") as stream:
-        return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)

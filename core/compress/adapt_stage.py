@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.compress.stage import Stage, check_choices, copied
 from core.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
+
+    from core.compress.distill_terms import Term
 
 
 class Adapt(Stage):
@@ -26,6 +31,7 @@ class Adapt(Stage):
     """
 
     method = "adapt"
+    _teacher: keras.Model  # from `learn_from` or `prepare`, before the network is fitted
 
     def __init__(self, choices: Mapping[str, Any], after: Sequence[str] = ()):
         super().__init__(choices, after)
@@ -56,9 +62,8 @@ class Adapt(Stage):
             raise UserError(
                 "adapt: teacher_features are of another network; give its run: teacher."
             )
-        self._teacher = None
 
-    def learn_from(self, teacher) -> None:
+    def learn_from(self, teacher: keras.Model) -> None:
         """Take the deployable network of the run "teacher"; before anything else is called."""
         self._teacher = teacher
 
@@ -78,7 +83,7 @@ class Adapt(Stage):
         weight = self._own["task_weight"]
         return Distiller(model, self._teacher, self._terms(model), task_weight=weight)
 
-    def _terms(self, model) -> list:
+    def _terms(self, model) -> list[Term]:
         from core.compress.distill import Affinity, FeatureMatch
         from core.compress.teachers import check_teacher, paired_features
         from core.layers.conv_lora import ConvLoRA
@@ -92,7 +97,7 @@ class Adapt(Stage):
         )
         if self._own["teacher"] is not None:
             check_teacher(model, self._teacher)
-        terms = []
+        terms: list[Term] = []
         if self._own["teacher_weight"]:
             weight = self._own["teacher_weight"]
             terms.append(FeatureMatch({last: taught}, weight=weight, distance="l1"))

@@ -45,10 +45,12 @@ def _folds(graph, call: Call) -> bool:
 
 class _Folding(Rewriter):
     def emit(self, call: Call) -> None:
-        if not _folds(self.graph, call):
+        norm = None
+        if _folds(self.graph, call):
+            norm = self.follower(call.outputs[0], keras.layers.BatchNormalization)
+        if norm is None:
             self.copy(call)
             return
-        norm = self.follower(call.outputs[0], keras.layers.BatchNormalization)
         merged = _merged(call.operation, norm.operation, self.name(call.operation.name))
         self.tensors[norm.outputs[0]] = merged(self.tensors[call.inputs[0]])
 

@@ -28,6 +28,9 @@ class Stage:
     def __init__(self, choices: Mapping[str, Any], after: Sequence[str] = ()):
         self.choices, self.after = dict(choices), tuple(after)
 
+    def learn_from(self, teacher: keras.Model) -> None:
+        """Take the deployable network of the run that a choice `teacher` names; most have none."""
+
     def check(self, model) -> None:
         """Raise a `UserError` when the choices do not fit a network, before hours of training.
 

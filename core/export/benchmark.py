@@ -245,7 +245,7 @@ def peak_memory(path: str | os.PathLike, *, threads: int = 1) -> int:
     return int(json.loads(child.stdout.splitlines()[-1]))
 
 
-def _shape_of(path: str | Path) -> list[int]:
+def _shape_of(path: str | os.PathLike) -> list[int]:
     """Return the input shape at which a file of open size is measured: its card's."""
     from ai_edge_litert.interpreter import Interpreter
 

@@ -157,11 +157,17 @@ def _entries_that_differ(found: Mapping, wanted: Mapping) -> list[tuple[str, str
             listed.append((name, f"{name} is missing where it should be {_shown(own)}"))
         elif name not in wanted:
             listed.append((name, f"{name} is {_shown(mine)} where there should be none"))
-        elif name == "labels" and sorted(map(str, mine)) == sorted(map(str, own)):
+        elif name == "labels" and _is_reordered(mine, own):
             listed.append((name, f"labels are in another order, {_shown(mine)} for {_shown(own)}"))
         else:
             listed.append((name, f"{name} is {_shown(mine)} where it should be {_shown(own)}"))
     return listed
+
+
+def _is_reordered(found: Any, wanted: Any) -> bool:
+    if not (isinstance(found, list | tuple) and isinstance(wanted, list | tuple)):
+        return False
+    return sorted(map(str, found)) == sorted(map(str, wanted))
 
 
 def _plain(value: Any) -> Any:

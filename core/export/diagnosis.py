@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -178,13 +179,14 @@ def _of_norms(tried: _Trial) -> Iterator[Hypothesis]:
 def _of_inputs(tried: _Trial) -> Iterator[Hypothesis]:
     """Yield other inputs that the file may want."""
     card, inputs = tried.card, tried.inputs
-    stored = inputs * np.float32(card.std) + np.float32(card.mean)
+    stored = inputs * np.asarray(card.std, np.float32) + np.asarray(card.mean, np.float32)
     values = {"": inputs}
     values["values from 0 to 1, without mean and std"] = stored
     values["values from -1 to 1"] = 2 * stored - 1
     values[f"stored values (0 to {card.full_scale:g}) as they are"] = stored * card.full_scale
     if card.channels == 3:
-        own = (stored - np.float32(IMAGENET_MEAN)) / np.float32(IMAGENET_STD)
+        own = stored - np.asarray(IMAGENET_MEAN, np.float32)
+        own = own / np.asarray(IMAGENET_STD, np.float32)
         values["values normalised by ImageNet's mean and std"] = own
     mean, std = (", ".join(f"{v:.4g}" for v in numbers) for numbers in (card.mean, card.std))
     for how, changed in values.items():
@@ -192,7 +194,7 @@ def _of_inputs(tried: _Trial) -> Iterator[Hypothesis]:
             yield (
                 f"the normalisation differs: the file agrees with the run's network when it is "
                 f"given {how}, where the card says mean ({mean}) and std ({std}); {AGAIN}",
-                lambda changed=changed: tried.fed(changed),
+                partial(tried.fed, changed),
             )
     if card.channels == 3:
         for how, changed in values.items():
@@ -200,7 +202,7 @@ def _of_inputs(tried: _Trial) -> Iterator[Hypothesis]:
             yield (
                 "red and blue are swapped: the file agrees with the run's network when it is given "
                 f"the channels in reverse order (BGR){given}; {AGAIN}",
-                lambda changed=changed: tried.fed(np.ascontiguousarray(changed[..., ::-1])),
+                partial(tried.fed, np.ascontiguousarray(changed[..., ::-1])),
             )
     if inputs.ndim == 4 and inputs.shape[1] == inputs.shape[2]:
         yield (
@@ -239,7 +241,7 @@ def _of_outputs(tried: _Trial) -> Iterator[Hypothesis]:
                 "the outputs come in another order: "
                 f"{', '.join(f'number {o} stands where {i} should' for i, o in enumerate(order))}; "
                 f"{AGAIN}",
-                lambda order=order: tried.agree([made[i] for i in order], wanted),
+                partial(tried.agree, [made[i] for i in order], wanted),
             )
     if [a.shape for a in made] != [a.shape for a in wanted]:
         return
@@ -257,11 +259,11 @@ def _of_outputs(tried: _Trial) -> Iterator[Hypothesis]:
     for what, function in _functions(tried.card.full_scale).items():
         yield (
             f"the file lacks the end of the network: it agrees after {what}; {AGAIN}",
-            lambda function=function: tried.agree([function(m) for m in made], wanted),
+            partial(tried.agree, [function(m) for m in made], wanted),
         )
         yield (
             f"the file computes more than the network: {what} was added at its end; {AGAIN}",
-            lambda function=function: tried.agree(made, [function(w) for w in wanted]),
+            partial(tried.agree, made, [function(w) for w in wanted]),
         )
     if all(w.ndim == 4 and w.shape[1] == w.shape[2] for w in wanted):
         yield (

@@ -6,9 +6,11 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.compress.scheme import floating_layers
 from core.documents import read_json
 from core.errors import CheckFailed, UserError, one_of
 from core.export import CALIBRATED, CALIBRATORS, IO_TYPES, PRECISIONS
@@ -17,6 +19,9 @@ from core.files import claim_file, json_text, sha256, write_described
 from core.model_card import ModelCard, shown_size
 from core.run_folder import RunFolder, versions
 from core.task import Task
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,12 @@ def export(
         io=io,
         open_size=open_size,
     )
-    check_converted(content, precision, out.name, float_allowed=float_exceptions(run))
+    in_float = floating_layers(model) if precision == "int8" else []
+    check_converted(
+        content, precision, out.name, float_allowed=float_exceptions(run), in_float=in_float
+    )
+    if in_float:
+        notes.append(f"{len(in_float)} layers always stay in float ({in_float[0]}, …)")
     notes += left_in_float(content, precision)
     document = {
         "model_card": card.to_dict(),
@@ -144,6 +154,7 @@ def export(
         "equalized": evened,
         "biases_corrected": correct_bias,
         "compression": dict(run.config.compress) or None,
+        **({"in_float": in_float} if in_float else {}),
         "run": run.path.resolve().name,
         "model_sha256": sha256(run.file("model.keras")),
         "versions": versions(),
@@ -162,7 +173,7 @@ def deployable(
     input_size: Sequence[int] | None = None,
     *,
     open_size: bool = False,
-) -> tuple[object, ModelCard]:
+) -> tuple[keras.Model, ModelCard]:
     """Return a run's deployable `keras.Model` at a fixed input size, and its card.
 
     Args:
@@ -186,6 +197,20 @@ def deployable(
     if tuple(model.inputs[0].shape[1:]) != shape:
         model = _resized(task, network, run.config, card, model, shape)
     return network.deploy(model), card
+
+
+def plain_file(run: RunFolder, model, card: ModelCard) -> tuple[str, bytes]:
+    """Return the precision that a run's network is made for, and its file without metadata.
+
+    Args:
+        run: The run.
+        model, card: Of `deployable`.
+    """
+    compress = run.config.compress
+    precision = "int8" if compress.get("method") == "quantize" else "float32"
+    if compress.get("choices", {}).get("activation_bits") == 16:
+        precision = "weight_only"
+    return precision, to_tflite(model, precision, input_shape=card.input_shape)
 
 
 def _is_sidecar(path: Path) -> bool:
@@ -303,9 +328,22 @@ def left_in_float(content: bytes, precision: str) -> list[str]:
 
 
 def check_converted(
-    content: bytes, precision: str, name: str, *, float_allowed: bool = False
+    content: bytes,
+    precision: str,
+    name: str,
+    *,
+    float_allowed: bool = False,
+    in_float: Sequence[str] = (),
 ) -> None:
-    """Raise `CheckFailed` when a converted file would not run as promised; name the layers."""
+    """Raise `CheckFailed` when a converted file would not run as promised; name the layers.
+
+    Args:
+        content: The file.
+        precision: What was promised.
+        name: Its name.
+        float_allowed: Whether layers of an int8 file are in float by choice.
+        in_float: Layers that always are.
+    """
     from core.tflite.inspect import (
         check_file,
         float_operators,
@@ -330,7 +368,7 @@ def check_converted(
         )
     if precision != "int8":
         return
-    floating = [f"{o.name} ({o.outputs[0].name})" for o in float_operators(content)]
+    floating = [f"{o.name} ({o.outputs[0].name})" for o in float_operators(content, in_float)]
     if floating and not float_allowed:
         raise CheckFailed(
             f"{name}: {len(floating)} operators would still compute in float: "

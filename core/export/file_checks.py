@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from core.engines import Engine, LiteRTEngine
+from core.engines import LiteRTEngine
 from core.errors import UserError
 from core.export.verification import Verification
 from core.model_card import ModelCard
@@ -48,7 +48,7 @@ def check_operators(result: Verification, content: bytes, document: Mapping) -> 
 
 
 def _check_float(result: Verification, content: bytes, document: Mapping) -> None:
-    floating = float_operators(content)
+    floating = float_operators(content, document.get("in_float") or ())
     named = ", ".join(f"{o.name} {o.outputs[0].name}" for o in floating[:SHOWN])
     choices = (document.get("compression") or {}).get("choices") or {}
     if "float" in (choices.get("exceptions") or {}).values():
@@ -67,9 +67,9 @@ def _where(listed: list[Operator]) -> str:
     return f" in {', '.join(repr(name) for name in list(layers)[:SHOWN])}" if layers else ""
 
 
-def check_loading(result: Verification, path: Path, card: ModelCard) -> dict[str, Engine]:
+def check_loading(result: Verification, path: Path, card: ModelCard) -> dict[str, LiteRTEngine]:
     """Return the engines that load a file, by "file" and "file_reference"; the first must."""
-    engines: dict[str, Engine] = {}
+    engines: dict[str, LiteRTEngine] = {}
     for key, delegate, label in (
         ("file", True, "loads in the default delegate (XNNPACK)"),
         ("file_reference", False, "loads with the reference kernels"),

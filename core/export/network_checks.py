@@ -178,7 +178,9 @@ def check_function(result: Verification, beside: Beside) -> bool:
             error, unavoidable = (output_error(wanted, outputs) for outputs in (made, rounded))
             least = max(FLOAT_BOUND, 2 * unavoidable)  # chaotic networks differ by the runtime
             value, bound = float(f"{error:.3g}"), f"≤ {least:.1g} of the largest output"
-            agrees &= result.add(f"output error, {name}", value, bound, error <= least)
+            agrees = bool(
+                result.add(f"output error, {name}", value, bound, error <= least) and agrees
+            )
             continue
         decibels = signal_to_noise(wanted, made)
         nearest = signal_to_noise(wanted, rounded)
@@ -188,5 +190,7 @@ def check_function(result: Verification, beside: Beside) -> bool:
         if result.precision in ("dynamic", "weight_only"):  # the converter rounds in its own way
             result.add(what, shown)
         else:
-            agrees &= result.add(what, shown, f"≥ {least:.1f} dB", decibels >= least)
-    return bool(agrees)
+            agrees = bool(
+                result.add(what, shown, f"≥ {least:.1f} dB", decibels >= least) and agrees
+            )
+    return agrees

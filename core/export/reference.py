@@ -61,9 +61,9 @@ def with_rounded_kernels(content: bytes, precision: str) -> bytes:
                 place, axis = WEIGHTED.get(kinds[operator.opcodeIndex], (None, 0))
                 if place is not None:
                     chosen[values(operator.inputs)[place]] = axis
-        for index, axis in chosen.items():
+        for index, channels in chosen.items():
             if seen[index].constant and seen[index].dtype == "float32":
-                array = _rounded(real_values(seen[index]), axis).astype(np.float32)
+                array = _rounded(real_values(seen[index]), channels).astype(np.float32)
                 buffer = type(model.buffers[0])()
                 buffer.data = np.frombuffer(array.tobytes(), np.uint8)
                 graph.tensors[index].buffer = len(model.buffers)

@@ -100,7 +100,7 @@ class _Report:
         paths = sorted(run.file("export").glob("*.tflite"), key=lambda p: (_order(p), p.name))
         labels = _labels(paths)
         files = [self._file(path, labels[path]) for path in paths]
-        keras = None if self.keras is None else self._keras_facts(files)
+        keras = None if self.keras is None else self._keras_facts(self.keras, files)
         self._measure_noise(paths)
         drawn = self._pictures({labels[path]: path for path in paths}, samples)
         weights = run.file("model.keras")
@@ -166,25 +166,27 @@ class _Report:
             self._problem("network", str(error))
             return None
 
-    def _keras_facts(self, files: list[FileFacts]) -> KerasFacts:
-        metrics, count = self._keras_scores(files)
+    def _keras_facts(self, keras: KerasEngine, files: list[FileFacts]) -> KerasFacts:
+        metrics, count = self._keras_scores(keras, files)
         weights = self.run.file("model.keras")
         return KerasFacts(
             bytes=weights.stat().st_size,
-            parameters=sum(math.prod(w.shape) for w in self.keras.model.trainable_weights),
+            parameters=sum(math.prod(w.shape) for w in keras.model.trainable_weights),
             metrics=metrics,
             samples=count,
-            timing=self._measured("keras", weights, self._time_keras)[0],
+            timing=self._measured("keras", weights, lambda path: _time_keras(keras))[0],
         )
 
-    def _keras_scores(self, files: list[FileFacts]) -> tuple[Mapping[str, float], int | None]:
+    def _keras_scores(
+        self, keras: KerasEngine, files: list[FileFacts]
+    ) -> tuple[Mapping[str, float], int | None]:
         """Return scores and number of samples: a verification's at the card's size, or new ones."""
         size = list(self.run.card.input_size)
         for file in files:
             card = file.document.get("model_card", {})
             if "keras" in file.metrics and list(card.get("input_size", ())) == size:
                 return file.metrics["keras"], file.samples
-        if self.held_out is None:
+        if self.index is None or self.held_out is None:
             return {}, None
         key = f"keras/{self.index.format}/{self.split}"
         about = {
@@ -199,7 +201,7 @@ class _Report:
         if any(known.get(name) != value for name, value in about.items()):
             self.progress("scoring the Keras network")
             try:
-                scores = evaluate(self.task, self.keras, self.held_out)
+                scores = evaluate(self.task, keras, self.held_out)
             except UserError as error:
                 self._problem("metrics", f"The held-out samples could not be scored: {error}")
                 return {}, None
@@ -282,12 +284,6 @@ class _Report:
             self.run.add_metrics(key, known)
         return known["timings"]
 
-    def _time_keras(self, path: Path) -> list[dict]:
-        timing = benchmark.time_network(
-            self.keras, name="keras", calls=CALLS, warmup=WARMUP, min_seconds=SECONDS
-        )
-        return [dataclasses.asdict(timing)]
-
     # --- pictures, data, choices -----------------------------------------------------------------
 
     def _pictures(self, paths: Mapping[str, Path], samples: int) -> list[SamplePictures]:
@@ -360,6 +356,13 @@ def machine() -> str:
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
     return f"{name}, {cores} core{'s' if cores > 1 else ''}"
+
+
+def _time_keras(keras: KerasEngine) -> list[dict]:
+    timing = benchmark.time_network(
+        keras, name="keras", calls=CALLS, warmup=WARMUP, min_seconds=SECONDS
+    )
+    return [dataclasses.asdict(timing)]
 
 
 def _time_file(path: Path) -> list[dict]:

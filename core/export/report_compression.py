@@ -129,7 +129,9 @@ def collect_compression(run: RunFolder, paths: Mapping[str, Path]) -> Compressio
     """
     from core.compress.analysis import compressed_size, kernel_table
 
-    changes, noise, problem = [], {}, ""
+    changes: list[Change] = []
+    noise: dict[str, tuple] = {}
+    problem = ""
     try:
         changes, noise = _recorded(run.metrics().get(KEY, {}))
     except (AttributeError, KeyError, TypeError, ValueError):

@@ -94,8 +94,8 @@ def _strip(content: Content) -> Html | None:
         times = [(milliseconds(t["median_ms"]), _threads(t["threads"])) for t in file.timings] or [
             (MISSING, "latency")
         ]
-        both = isinstance(value, float) and isinstance(before, float)
-        against = change(value - before) if both else None
+        both = [v for v in (value, before) if isinstance(v, float)]
+        against = change(both[0] - both[1]) if len(both) == 2 else None
         tiles.append(_tile(file.label, file.passed, content, value, against, file.bytes, times))
     return tag("div", *tiles, class_="strip") if tiles else None
 
@@ -184,8 +184,8 @@ def _metrics(content: Content) -> Html:
     if not scored:
         problems = problems or ["Nothing was scored."]
         return _section(title, _notes(problems))
-    names = dict.fromkeys(name for _, _, summary, _ in scored for name in summary)
-    names = [n for n in names if n != "samples" and not n.startswith("samples_")]
+    known = dict.fromkeys(name for _, _, summary, _ in scored for name in summary)
+    names = [n for n in known if n != "samples" and not n.startswith("samples_")]
     if content.headline in names:
         names = [content.headline, *(n for n in names if n != content.headline)]
     rows = [
@@ -250,9 +250,9 @@ def _figure(picture: Picture) -> Html:
 def _speed(content: Content) -> Html | None:
     if not content.files:
         return None
-    rows = []
-    if content.keras and content.keras.timing:
-        keras = content.keras
+    rows: list[tuple] = []
+    keras = content.keras
+    if keras and keras.timing:
         rows.append(
             ("Keras", _threads(None), *_times(keras.timing), None, size(keras.bytes), None, None)
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -53,7 +54,9 @@ def sample_pictures(
         # A column for a file that changes nothing anywhere would be empty.
         if any(mask is None or mask.any() for mask in masks):
             pairs = zip(drawn["Keras"], masks, strict=True)
-            tinted = [None if mask is None else marked(base, mask) for base, mask in pairs]
+            tinted = [
+                None if base is None or mask is None else marked(base, mask) for base, mask in pairs
+            ]
             title = f"Keras against {label}"
             columns.append([picture(title, image, "changed pixels in red") for image in tinted])
     shown = [column for column in columns if any(one.source for one in column)]
@@ -87,7 +90,7 @@ def picture(title: str, image: np.ndarray | None, caption: str = "") -> Picture:
     return Picture(title, f"data:image/{kind};base64,{encoded}", *shown.size, caption)
 
 
-def drawable(files: Mapping[str, object]) -> tuple[dict[str, Engine], list[str]]:
+def drawable(files: Mapping[str, Path]) -> tuple[dict[str, Engine], list[str]]:
     """Return engines for the files that can be run, by label, and why the others cannot."""
     from core.engines import LiteRTEngine
 

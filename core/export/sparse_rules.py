@@ -60,7 +60,7 @@ class Node:
 
     @property
     def is_pointwise(self) -> bool:
-        return self.operator.name == "CONV_2D" and self.operator.inputs[1].shape[1:3] == (1, 1)
+        return self.operator.name == "CONV_2D" and self.operator.operand(1).shape[1:3] == (1, 1)
 
 
 def nodes_of(content: bytes) -> tuple[list[Node], set[int], Stored]:
@@ -105,7 +105,7 @@ def _merge_pads(nodes: list[Node]) -> None:
 
 
 def _own_padding(operator: Operator) -> tuple[int, int, int, int] | None:
-    options, (height, width) = operator.options, operator.inputs[1].shape[1:3]
+    options, (height, width) = operator.options, operator.operand(1).shape[1:3]
     if options["padding"] == VALID:
         return (0, 0, 0, 0)
     if options["strideH"] != 1 or options["strideW"] != 1:
@@ -131,24 +131,25 @@ def _judge(node: Node) -> None:
     elif name in ENDINGS:
         axes = operator.inputs[1]
         spatial = axes is not None and axes.constant and set(values_of(axes).ravel() % 4) == {1, 2}
-        node.inside = node.ends = spatial and len(operator.inputs[0].shape) == 4
+        node.inside = node.ends = spatial and len(operator.operand(0).shape) == 4
         node.complaint = "" if node.ends else "is not over height and width"
     elif name in ("ADD", "MUL"):
-        node.inside = all(len(t.shape) == 4 and t.index in node.inputs for t in operator.inputs)
+        pair = (operator.operand(0), operator.operand(1))
+        node.inside = all(len(t.shape) == 4 and t.index in node.inputs for t in pair)
         node.complaint = "" if node.inside else "takes a constant, or a value that is not 4-D"
     elif name == "RESIZE_BILINEAR":
-        node.inside = min(operator.inputs[0].shape[1:3]) > 1
+        node.inside = min(operator.operand(0).shape[1:3]) > 1
         node.complaint = "" if node.inside else "enlarges a map of one pixel"
     elif name in UNARY:
-        node.inside = len(operator.inputs[0].shape) == 4
+        node.inside = len(operator.operand(0).shape) == 4
         node.complaint = "" if node.inside else "takes a value that is not 4-D"
     else:
         node.complaint = "is an operator the sparse path does not know"
 
 
 def _judge_convolution(node: Node) -> None:
-    options, image = node.operator.options, node.operator.inputs[0]
-    _, *window, channels = node.operator.inputs[1].shape
+    options, image = node.operator.options, node.operator.operand(0)
+    _, *window, channels = node.operator.operand(1).shape
     strides = (options["strideH"], options["strideW"])
     if channels != image.shape[3]:
         node.complaint = "is grouped"
@@ -170,10 +171,10 @@ def _judge_convolution(node: Node) -> None:
 
 
 def _judge_depthwise(node: Node) -> None:
-    options, kernel = node.operator.options, node.operator.inputs[1].shape
+    options, kernel = node.operator.options, node.operator.operand(1).shape
     window, strides = kernel[1:3], (options["strideH"], options["strideW"])
     side = window[0] // 2
-    if options["depthMultiplier"] != 1 or kernel[3] != node.operator.inputs[0].shape[3]:
+    if options["depthMultiplier"] != 1 or kernel[3] != node.operator.operand(0).shape[3]:
         node.complaint = "has a depth multiplier"
     elif (options["dilationHFactor"], options["dilationWFactor"]) != (1, 1):
         node.complaint = "is dilated"
@@ -189,7 +190,7 @@ def _judge_depthwise(node: Node) -> None:
 
 def zeros_and_size(node: Node, stored: Stored) -> tuple[int, int]:
     """Return how many weights of a convolution or dense layer are zero, and how many it has."""
-    kernel = node.operator.inputs[1]
+    kernel = node.operator.operand(1)
     kernel = stored.get((0, kernel.index), kernel)
     if kernel.data is None:
         return 0, 0

@@ -77,18 +77,19 @@ def verify(
     check_sidecar(result, path, document)
     check_operators(result, content, document)
     check_arithmetic(result, content)
-    engines = check_loading(result, path, card)
-    shape, outputs = _shapes(engines)
+    loaded = check_loading(result, path, card)
+    shape, outputs = _shapes(loaded)
     check_card(result, task, path, document, run, input_shape=shape, output_shapes=outputs)
-    engines = _fitted(result, engines, card, shape)
+    files = _fitted(result, loaded, card, shape)
+    engines: dict[str, Engine] = {**files}
     index = _held_out(result, task, run, data, format, split, samples)
     if run is None:
         result.notes.append(
             "no run folder found: kernels, outputs, normalisation, decoding and the order of "
             "labels were not compared with the Keras network; pass --run"
         )
-    elif engines:
-        _compare_network(result, task, content, document, run, engines, index)
+    elif files:
+        engines |= _compare_network(result, task, content, document, run, files, index)
     if index is not None and engines:
         _compare_metrics(result, task, engines, index, advance, partly=samples is not None)
     if run is not None:
@@ -108,17 +109,16 @@ def _find_run(task: Task, path: Path, run) -> RunFolder | None:
     return RunFolder(around, app=task.name) if (around / "config.yaml").is_file() else None
 
 
-def _shapes(engines: Mapping[str, Engine]) -> tuple[tuple | None, list[tuple]]:
+def _shapes(files: Mapping[str, LiteRTEngine]) -> tuple[tuple | None, list[tuple]]:
     """Return the shapes of a file's input and outputs without the batch axis."""
-    for engine in engines.values():
-        if isinstance(engine, LiteRTEngine):
-            return engine.input_shape[1:], [shape[1:] for shape in engine.output_shapes]
+    for engine in files.values():
+        return engine.input_shape[1:], [shape[1:] for shape in engine.output_shapes]
     return None, []
 
 
 def _fitted(
-    result: Verification, engines: dict[str, Engine], card: ModelCard, shape: tuple | None
-) -> dict[str, Engine]:
+    result: Verification, files: dict[str, LiteRTEngine], card: ModelCard, shape: tuple | None
+) -> dict[str, LiteRTEngine]:
     """Return the engines with the size that the file really takes; none where nothing fits it."""
     if shape is None:
         return {}
@@ -126,9 +126,9 @@ def _fitted(
         result.notes.append("nothing was run on samples: the file takes other channels")
         return {}
     size = tuple(b if a is None else a for a, b in zip(shape, card.input_size, strict=False))
-    for engine in engines.values():
+    for engine in files.values():
         engine.card = card.replace(input_size=size)
-    return engines
+    return files
 
 
 def _held_out(
@@ -160,14 +160,14 @@ def _compare_network(
     content: bytes,
     document: Mapping,
     run: RunFolder,
-    engines: dict[str, Engine],
+    files: Mapping[str, LiteRTEngine],
     index: Index | None,
-) -> None:
-    """Compare a file with the network of its run, which joins the engines as "keras"."""
-    file = next(iter(engines.values()))
+) -> dict[str, Engine]:
+    """Compare a file with the network of its run; return that, as "keras", if they compare."""
+    file = next(iter(files.values()))
     if file.card.channels != run.card.channels:
         result.notes.append("not compared with Keras: the run's network takes other channels")
-        return
+        return {}
     model, card = deployable(task, run, file.card.input_size)
     keras = KerasEngine(computed_network(model, result.precision), card)
     samples, given = None, None
@@ -186,11 +186,11 @@ def _compare_network(
         result.blame(_staleness(document, run, bool(wrong) or not agrees))
     elif wrong or not agrees:
         diagnose(result, beside, wrong)
-    if samples is not None:
-        _compare_outputs(result, content, keras, engines, samples, given)
-        _compare_rounding(result, beside, engines, samples)
+    if samples is not None and given is not None:
+        _compare_outputs(result, content, keras, files, samples, given)
+        _compare_rounding(result, beside, files, samples)
         check_ranges(result, content, samples, beside.wanted["samples"] if agrees else None)
-    engines["keras"] = keras
+    return {"keras": keras}
 
 
 def _staleness(document: Mapping, run: RunFolder, differs: bool) -> str:
@@ -211,8 +211,8 @@ def _staleness(document: Mapping, run: RunFolder, differs: bool) -> str:
 def _compare_outputs(
     result: Verification,
     content: bytes,
-    keras: Engine,
-    engines: Mapping[str, Engine],
+    keras: KerasEngine,
+    files: Mapping[str, LiteRTEngine],
     samples: np.ndarray,
     given: np.ndarray,
 ) -> None:
@@ -222,9 +222,9 @@ def _compare_outputs(
     simulated = is_quantized(keras.model)
     reference = keras(samples)
     for key, name in KERNELS.items():
-        if key not in engines:
+        if key not in files:
             continue
-        outputs = engines[key](given)
+        outputs = files[key](given)
         if [a.shape for a in outputs] != [a.shape for a in reference]:
             return  # which `check_function` has found
         error = output_error(reference, outputs)
@@ -239,8 +239,9 @@ def _compare_outputs(
         decibels = signal_to_noise(reference, outputs)
         shown = f"{error:.3g} of the largest; {decibels:.1f} dB SNR"
         result.add(f"output error, {name}", shown if error else "none, equal in every bit")
-        steps = output_steps(content, engines[key].output_indices)
-        if simulated and None not in steps:
+        found = output_steps(content, files[key].output_indices)
+        steps = [step for step in found if step is not None]
+        if simulated and len(steps) == len(found):
             within = [
                 np.mean(np.abs(a - b) <= 1.01 * step)
                 for a, b, step in zip(reference, outputs, steps, strict=True)
@@ -249,7 +250,7 @@ def _compare_outputs(
 
 
 def _compare_rounding(
-    result: Verification, beside: Beside, engines: Mapping[str, Engine], samples: np.ndarray
+    result: Verification, beside: Beside, files: Mapping[str, LiteRTEngine], samples: np.ndarray
 ) -> None:
     """Compare a file with its own float form: what rounding activations does to the outputs."""
     least = LEAST_DB.get(result.precision)
@@ -257,8 +258,8 @@ def _compare_rounding(
         return
     exact = beside.cut(beside.file(samples))
     for key, name in KERNELS.items():
-        if key in engines:
-            decibels = signal_to_noise(exact, engines[key](samples))
+        if key in files:
+            decibels = signal_to_noise(exact, files[key](samples))
             result.add(
                 f"left by rounding activations, {name}",
                 f"{decibels:.1f} dB",
@@ -283,8 +284,9 @@ def _compare_metrics(
         try:
             results = run_on(task, engine, index.samples, advance=advance)
             if task.compares_results:
-                results = found[key] = list(results)
-            scores = task.score(iter(results), engine.card)
+                found[key] = list(results)
+                results = iter(found[key])
+            scores = task.score(results, engine.card)
         except UserError as error:
             if result.passed and not partly:
                 raise

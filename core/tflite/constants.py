@@ -41,11 +41,13 @@ def kernels(source: str | os.PathLike | bytes) -> Iterator[Kernel]:
     stored = stored_constants(listed)
     seen = set()
     for operator in listed:
-        position, axis = WEIGHTED.get(operator.name, (None, 0))
-        kernel = None if position is None else operator.inputs[position]
-        key = (operator.subgraph, None if kernel is None else kernel.index)
+        if operator.name not in WEIGHTED:
+            continue
+        position, axis = WEIGHTED[operator.name]
+        kernel = operator.operand(position)
+        key = (operator.subgraph, kernel.index)
         kernel = stored.get(key, kernel)
-        if kernel is None or key in seen or kernel.data is None or len(kernel.shape) < 2:
+        if key in seen or kernel.data is None or len(kernel.shape) < 2:
             continue
         seen.add(key)
         array = values_of(kernel)
@@ -79,9 +81,12 @@ def real_values(tensor: Tensor) -> np.ndarray:
 
 def _affine(tensor: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Return scales (float32) and zero points (int32) in a form that fits the tensor's shape."""
-    scale, zero = np.float32(tensor.scales), np.int32(tensor.zero_points or (0,))
     form = [-1 if d == tensor.axis else 1 for d in range(len(tensor.shape))]
-    return tuple(array.reshape(form if array.size > 1 else ()) for array in (scale, zero))
+    scale = np.asarray(tensor.scales, np.float32)
+    zero = np.asarray(tensor.zero_points or (0,), np.int32)
+    return scale.reshape(form if scale.size > 1 else ()), zero.reshape(
+        form if zero.size > 1 else ()
+    )
 
 
 def values_of(tensor: Tensor) -> np.ndarray:

@@ -96,6 +96,13 @@ class Operator:
     flex: bool = False
     options: dict = field(default_factory=dict)
 
+    def operand(self, position: int) -> Tensor:
+        """Return an input that must be there; `core.tflite.integrity` refuses files without it."""
+        tensor = self.inputs[position]
+        if tensor is None:
+            raise ValueError(f"`position` must be of an input. Received: {position} of {self.name}")
+        return tensor
+
 
 def operators(source: str | os.PathLike | bytes) -> list[Operator]:
     """Return every operator of a .tflite file in execution order, the main graph first.

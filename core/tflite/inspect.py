@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from core.errors import CheckFailed
 from core.tflite.graph import Operator, Tensor, label, operators, read_bytes
 from core.tflite.integrity import check_file
+from core.tflite.layer_names import layer_of
 from core.tflite.limits import Requantisation, requantisation
 
 __all__ = [
@@ -38,17 +39,23 @@ def foreign_operators(source: Source) -> list[Operator]:
     return [operator for operator in operators(source) if operator.custom]
 
 
-def float_operators(source: Source) -> list[Operator]:
+def float_operators(source: Source, apart_from: Collection[str] = ()) -> list[Operator]:
     """Return the operators that compute in floating point; a full-int8 file has none.
 
     QUANTIZE and DEQUANTIZE, the borders between the two, are not counted, so an int8 file with
     float input and output gives an empty list too.
+
+    Args:
+        source: The file.
+        apart_from: Layers that stay in float on purpose; their operators do not count either.
     """
+    meant = set(apart_from)
     return [
         operator
         for operator in operators(source)
         if operator.name not in ("QUANTIZE", "DEQUANTIZE")
         and any(t is not None and t.dtype in FLOATS for t in (*operator.inputs, *operator.outputs))
+        and not (meant and layer_of(operator, known=meant))
     ]
 
 
@@ -73,8 +80,8 @@ def output_steps(source: Source, outputs: Sequence[int]) -> list[float | None]:
         for tensor in operator.outputs:
             if tensor.scales:
                 found[tensor.index] = tensor.scales[0]
-        if operator.name == "DEQUANTIZE" and operator.inputs[0].scales:
-            found[operator.outputs[0].index] = operator.inputs[0].scales[0]
+        if operator.name == "DEQUANTIZE" and operator.operand(0).scales:
+            found[operator.outputs[0].index] = operator.operand(0).scales[0]
     return [found.get(index) for index in outputs]
 
 
@@ -141,23 +148,23 @@ def refusal(source: Source, error: Exception) -> str:
 
 
 def _convolution(operator: Operator) -> int:
-    return math.prod(operator.outputs[0].shape) * math.prod(operator.inputs[1].shape[1:])
+    return math.prod(operator.outputs[0].shape) * math.prod(operator.operand(1).shape[1:])
 
 
 def _depthwise(operator: Operator) -> int:
-    return math.prod(operator.outputs[0].shape) * math.prod(operator.inputs[1].shape[1:3])
+    return math.prod(operator.outputs[0].shape) * math.prod(operator.operand(1).shape[1:3])
 
 
 def _convolution_3d(operator: Operator) -> int:
-    return math.prod(operator.outputs[0].shape) * math.prod(operator.inputs[1].shape[:4])
+    return math.prod(operator.outputs[0].shape) * math.prod(operator.operand(1).shape[:4])
 
 
 def _transposed(operator: Operator) -> int:
-    return math.prod(operator.inputs[2].shape) * math.prod(operator.inputs[1].shape[:3])
+    return math.prod(operator.operand(2).shape) * math.prod(operator.operand(1).shape[:3])
 
 
 def _matmul(operator: Operator) -> int:
-    left = operator.inputs[0].shape
+    left = operator.operand(0).shape
     depth = left[-2] if operator.options.get("adjX") else left[-1]
     return math.prod(operator.outputs[0].shape) * depth
 

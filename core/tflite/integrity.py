@@ -132,7 +132,7 @@ def _check_tensor(model, tensor) -> None:
     name = text(tensor.name)
     _require("\ufffd" not in name, f"tensor '{name}' has a name that is not text")
     _require(tensor.buffer < len(model.buffers), f"tensor '{name}' names a missing buffer")
-    kind = names("TensorType").get(tensor.type)
+    kind = names("TensorType").get(tensor.type, "")
     _require(kind, f"tensor '{name}' has the unknown type {tensor.type}")
     shape = values(tensor.shape)
     _require(all(side >= 0 for side in shape), f"tensor '{name}' has the shape {shape}")

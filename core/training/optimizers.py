@@ -11,7 +11,7 @@ from core.config import TrainConfig
 ADAM_EPSILON = 1e-8  # PyTorch's, with which the published recipes were tuned; Keras has 1e-7
 
 
-class L2Decay:
+class L2Decay(keras.optimizers.Optimizer):
     """Adds `l2` · weight to each gradient after clipping, as PyTorch's `weight_decay` does.
 
     Keras' own `weight_decay` is the decoupled one (AdamW) for every optimiser.

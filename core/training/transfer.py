@@ -55,8 +55,9 @@ def transfer(source: keras.Model, target: keras.Model) -> Transfer:
             unchanged), or when nothing changed, because it held the source's weights already.
     """
     state, before, places = torch_state(source), torch_state(target), all_places(target)
-    values = {n: places[n].fit(array) for n, array in state.items() if n in places}
-    lost = [f"{name} {array.shape}" for name, array in state.items() if values.get(name) is None]
+    fitted = {n: places[n].fit(array) for n, array in state.items() if n in places}
+    values = {name: array for name, array in fitted.items() if array is not None}
+    lost = [f"{name} {array.shape}" for name, array in state.items() if name not in values]
     if lost or not state:
         more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
         named = f"has no place for {', '.join(lost[:SHOWN])}{more}"

@@ -104,7 +104,7 @@ def test_files_of_the_domain_are_found_in_folders(tmp_path):
 
 def test_an_example_is_normalised_and_its_truth_stays(tmp_path):
     sample = Sample("a", (save(tmp_path / "a.npy", [[2.0, 4.0]]),), label=3)
-    inputs, target = TASK.prepare(sample, SIGNAL, rng=np.random.default_rng(0))
+    inputs, target = TASK.prepare(sample, SIGNAL)
     np.testing.assert_allclose(inputs, [[1, 2]])
     assert (inputs.dtype, target) == (np.float32, 3)
 

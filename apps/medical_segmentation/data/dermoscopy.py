@@ -65,11 +65,11 @@ def read_isic(path: Path, year: str) -> Index:
             "check the path or the --format."
         )
     samples, notes = [], []
-    for split, (images, masks) in _pairs(root, year).items():
-        if images and masks:
-            samples += _read_part(images, masks, split)
-        elif images or masks:
-            lacking = FOLDERS[year][split][0 if masks else 1]
+    for split, (pictures, truth) in _pairs(root, year).items():
+        if pictures and truth:
+            samples += _read_part(pictures, truth, split)
+        elif pictures or truth:
+            lacking = FOLDERS[year][split][0 if truth else 1]
             notes.append(f"The {split} part is left out: folder '{lacking}' is missing.")
     if year == "2018" and {sample.split for sample in samples} == {"train"}:
         notes.append("Published results on ISIC 2018 mostly use random 80:10:10 splits of these.")

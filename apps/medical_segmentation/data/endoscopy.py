@@ -57,7 +57,8 @@ def _frames(path: Path) -> frozenset[int] | None:
     root = layout.locate(path, _fits)
     if root is None:
         return None
-    names = [file.stem for file in _folders(root)[0].iterdir() if not file.name.startswith(".")]
+    images, _ = layout.present(_folders(root), root)
+    names = [file.stem for file in images.iterdir() if not file.name.startswith(".")]
     return _as_frames(name for name in names if name.lower() not in ("thumbs", "desktop"))
 
 
@@ -67,11 +68,10 @@ def _as_frames(names: Iterable[str]) -> frozenset[int] | None:
 
 
 def _is_clinicdb(path: Path) -> bool:
-    frames = _frames(path)
-    if frames is None:
+    root, frames = layout.locate(path, _fits), _frames(path)
+    if root is None or frames is None:
         return False
-    folders = _folders(layout.locate(path, _fits))
-    names = tuple(plain(folder.name) for folder in folders)
+    names = tuple(plain(folder.name) for folder in layout.present(_folders(root), root))
     return names == ("original", "groundtruth") or frames == CLINICDB_FRAMES
 
 
@@ -107,7 +107,7 @@ def read_colondb(path: Path) -> Index:
 
 def _read_pairs(path: Path, title: str) -> tuple[Path, list[Sample]]:
     root = layout.located(path, _fits, f"a folder of images and one of masks ({title})")
-    return root, layout.match(*_folders(root))
+    return root, layout.match(*layout.present(_folders(root), root))
 
 
 def _by_list(samples: list[Sample], val: frozenset[int], test: frozenset[int]) -> list[Sample]:
@@ -141,8 +141,10 @@ def read_polyp(path: Path, format: str = "polyp", label: str = "polyp") -> Index
     root = layout.located(path, _is_polyp, "the folders {train,val,test}/{images,masks}")
     samples = []
     for split in SPLITS:
-        folder = subfolder(root, split)
-        images, masks = subfolder(folder, "images"), subfolder(folder, "masks")
+        part = layout.present(subfolder(root, split), root)
+        images, masks = (
+            layout.present(subfolder(part, name), part) for name in ("images", "masks")
+        )
         samples += layout.match(images, masks, split=split, prefix=f"{split}/")
     return make_index(format, root, samples, labels=(label,))
 

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from core.data.folders import folders, plain, subfolder
 from core.data.images import find_images
@@ -26,6 +27,8 @@ IMAGE_SUFFIX = re.compile(r"[ _-](image|img)$", re.I)
 
 _PARTS = frozenset((*IMAGES, *MASKS, "cxrpng", "manualmask"))
 _SHOWN = 3  # names listed in an error
+
+Part = TypeVar("Part")
 
 
 def image_and_mask_folders(path: Path) -> tuple[Path, Path] | None:
@@ -61,6 +64,13 @@ def located(path: Path, fits: Callable[[Path], bool], expected: str) -> Path:
         shown = ", ".join(f"'{name}'" for name in children[:_SHOWN])
         raise UserError(f"{path}: holds several data sets ({shown}); pass one of them.")
     raise UserError(f"{path}: expected {expected}; check the path or the --format.")
+
+
+def present(part: Part | None, root: Path) -> Part:
+    """Return a part of a layout that was recognised, or refuse what has lost it since."""
+    if part is None:
+        raise UserError(f"{root}: was changed while it was read; read it again.")
+    return part
 
 
 def match(images: Path, masks: Path, *, split: str = "", prefix: str = "") -> list[Sample]:

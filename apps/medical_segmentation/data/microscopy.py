@@ -31,7 +31,7 @@ def read_dsb2018(path: Path) -> Index:
     around = layout.located(
         path, lambda folder: _stage1(folder) is not None, "'stage1_train/<id>/{images,masks}'"
     )
-    root = _stage1(around)
+    root = layout.present(_stage1(around), around)
     samples, skipped, bare = [], 0, []
     for folder in folders_in(root):
         if not (folder / "images").is_dir():

@@ -28,9 +28,10 @@ def _is_montgomery(path: Path) -> bool:
 def read_montgomery(path: Path) -> Index:
     """Return the index of Montgomery; a lung mask is the left and the right file merged."""
     root = layout.located(path, _is_montgomery, "the folders 'CXR_png' and 'ManualMask'")
-    folder = subfolder(root, "CXR_png")
+    folder = layout.present(subfolder(root, "CXR_png"), root)
     images = layout.by_stem(folder, find_images(folder))
-    left, right = (layout.by_stem(side, find_images(side)) for side in _manual_masks(root))
+    sides = layout.present(_manual_masks(root), root)
+    left, right = (layout.by_stem(side, find_images(side)) for side in sides)
     layout.refuse_unpaired(
         [file for name, file in images.items() if name not in left or name not in right],
         [file for side in (left, right) for name, file in side.items() if name not in images],
@@ -54,7 +55,7 @@ def _has_masks(path: Path) -> bool:
 
 def _first_names(path: Path) -> set[str]:
     """Return the words the X-rays' file names begin with: the hospital."""
-    folder = subfolder(path, "CXR_png")
+    folder = layout.present(subfolder(path, "CXR_png"), path)
     return {file.name.split("_")[0].upper() for file in folder.iterdir() if file.suffix == ".png"}
 
 
@@ -70,7 +71,8 @@ def read_joint(path: Path) -> Index:
 
 def _read_single_masks(path: Path, fits, format: str) -> Index:
     root = layout.located(path, fits, "the folders 'CXR_png' and 'mask' or 'masks'")
-    folder, truth = subfolder(root, "CXR_png"), subfolder(root, "mask", "masks")
+    folder = layout.present(subfolder(root, "CXR_png"), root)
+    truth = layout.present(subfolder(root, "mask", "masks"), root)
     images = layout.by_stem(folder, find_images(folder))
     masks = {
         layout.MASK_SUFFIX.sub("", name): file

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from apps.person_reid.data.cuhk03_mat import TRIALS, classic_trials, extract, read_protocol
 from apps.person_reid.data.layouts import RESEARCH, parts, read_parts
@@ -144,7 +145,8 @@ def classic(path: Path, choices: Choices = DEFAULTS, *, kind: str = "detected") 
         raise UserError(
             f"CUHK03 has the classic splits 0 to {len(trials) - 1}, but {choices.trial} was chosen."
         )
-    tested, persons = trials[choices.trial], {}
+    tested = trials[choices.trial]
+    persons: dict[tuple, int] = {}
     samples: list[Sample] = []
     for image in find_images(_extracted(place, kind)):
         seen = parse_name(image.name)
@@ -155,9 +157,9 @@ def classic(path: Path, choices: Choices = DEFAULTS, *, kind: str = "detected") 
             )
         *key, camera = seen
         person = persons.setdefault(tuple(key), len(persons) + 1)
-        about = {"trial": choices.trial, "protocol": "single-shot"}
         for role in ("query", "gallery") if tuple(key) in tested else ("train",):
             id = f"{role}/{image.stem}"
+            about: dict[str, Any] = {"trial": choices.trial, "protocol": "single-shot"}
             samples.append(crop(id, image, person, camera, role, **about))
     if not any(sample.split == "test" for sample in samples):
         raise UserError(

@@ -12,10 +12,12 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 Value = np.ndarray | str | list
+Order = Literal["<", ">"]
 
 _HEADER = 128
 _MATRIX, _COMPRESSED = 14, 15
@@ -44,7 +46,7 @@ def read_matlab5(path: Path) -> dict[str, Value]:
     mark = data[126:128]
     if len(data) < _HEADER or mark not in (b"IM", b"MI"):
         raise ValueError("no MATLAB 5 file")
-    order = "<" if mark == b"IM" else ">"
+    order: Order = "<" if mark == b"IM" else ">"
     found: dict[str, Value] = {}
     for kind, content in _elements(data[_HEADER:], order):
         if kind == _COMPRESSED:
@@ -79,7 +81,7 @@ def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
         at += step
 
 
-def _matrix(data: bytes, order: str, depth: int) -> tuple[str, Value | None]:
+def _matrix(data: bytes, order: Order, depth: int) -> tuple[str, Value | None]:
     """Return name and value of an array; None for a kind that is left out."""
     if depth > _MOST_DEPTH:
         raise ValueError("cells in cells without end")
@@ -106,5 +108,5 @@ def _matrix(data: bytes, order: str, depth: int) -> tuple[str, Value | None]:
     return title, values.astype(np.float64)
 
 
-def _numbers(kind: int, content: bytes, order: str) -> np.ndarray:
+def _numbers(kind: int, content: bytes, order: Order) -> np.ndarray:
     return np.frombuffer(content, np.dtype(_STORED[kind]).newbyteorder(order))

@@ -90,7 +90,8 @@ def _with_roles(path: Path, samples: list[Sample]) -> list[Sample]:
 def _rows(path: Path) -> Iterator[dict]:
     """Yield the checked rows: all columns, with the file and an id."""
     wrong: list[str] = []
-    good, where = [], {}
+    good: list[dict] = []
+    where: dict[tuple[str, str], int] = {}
     for number, cells in _cells(path):
         row, mistake = _checked(path, cells)
         if row and not mistake:
@@ -100,7 +101,7 @@ def _rows(path: Path) -> Iterator[dict]:
             where.setdefault(key, number)
         if mistake:
             wrong.append(f"line {number}: {mistake}")
-        else:
+        elif row:
             good.append(row)
     if not wrong:
         splits = Counter(bool(row["split"]) for row in good)

@@ -69,7 +69,7 @@ VARIANTS = {
 
 def _scores(**by_data: tuple[float, float]) -> dict[str, float]:
     """Return Rank-1 and mAP in percent by data set; "A_B": trained on A, tested on B."""
-    found = {}
+    found: dict[str, float] = {}
     for data, (rank1, precision) in by_data.items():
         data = data.replace("_", " → ")
         found |= {f"Rank-1 {data}": rank1, f"mAP {data}": precision}

@@ -87,7 +87,7 @@ def infer_arguments(state: Mapping[str, np.ndarray]) -> dict:
     Args:
         state: Arrays by published name, in PyTorch's layout.
     """
-    found = {}
+    found: dict[str, Any] = {}
     stem = state.get("conv1.conv.weight")
     width = WIDTHS.get(stem.shape[0]) if stem is not None and stem.ndim == 4 else None
     if width is not None:

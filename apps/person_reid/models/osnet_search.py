@@ -15,6 +15,8 @@ and sharpened over the epochs; weights and importances are trained together on t
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -180,7 +182,7 @@ class TemperatureSchedule(keras.callbacks.Callback):
         options: Those of `temperature_at`.
     """
 
-    def __init__(self, **options: float):
+    def __init__(self, **options: Any):
         super().__init__()
         temperature_at(0, **options)
         self.options = options

@@ -6,12 +6,18 @@ soles (1). What a brush covers is computed from distances, so edges are smooth a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 Colour = tuple[float, float, float]
+
+
+def triple(values: Iterable[float]) -> tuple[float, float, float]:
+    """Return three numbers, a colour's or a direction's."""
+    first, second, third = map(float, values)
+    return first, second, third
 
 
 @dataclass(frozen=True)
@@ -124,7 +130,7 @@ class Canvas:
         if window is None:
             return
         x, y = self._grid(window)
-        best = None
+        best: list[np.ndarray] | None = None
         start = 0.0
         for a, b, ra, rb in zip(points[:-1], points[1:], radii[:-1], radii[1:], strict=True):
             ab = b - a
@@ -139,6 +145,8 @@ class Canvas:
                 nearer = found[0] > best[0]
                 best = [np.where(nearer, new, old) for new, old in zip(found, best, strict=True)]
             start += length
+        if best is None:
+            return
         inside, down, nx, ny = best
         self._blend(window, inside, Spots(np.clip(nx, -1, 1), down, x, y), nx, ny, colour, cloth)
 

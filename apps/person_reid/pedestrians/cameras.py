@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apps.person_reid.pedestrians.brushes import Canvas
+from apps.person_reid.pedestrians.brushes import Canvas, triple
 from apps.person_reid.pedestrians.figures import draw
 from apps.person_reid.pedestrians.people import Person, draw_person
 from apps.person_reid.pedestrians.scenes import SCENES, Scene, clouds, paint_scene
@@ -68,14 +68,14 @@ def _camera(scene: str, rng: np.random.Generator) -> Camera:
     light = np.array((slope, -0.65, 0.75))
     return Camera(
         scene,
-        tuple(float(gain) for gain in gains),
+        triple(gains),
         saturation=float(rng.uniform(0.55, 1.1)),
         contrast=float(rng.uniform(0.75, 1.15)),
         gamma=float(rng.uniform(0.75, 1.3)),
         exposure=float(rng.uniform(0.8, 1.2)),
         pitch=float(rng.uniform(0.08, 0.4)),
         heading=float(rng.uniform(0, 2 * np.pi)),
-        light=tuple(float(part) for part in light / np.linalg.norm(light)),
+        light=triple(light / np.linalg.norm(light)),
         ambient=float(rng.uniform(0.4, 0.75)),
         detail=float(rng.uniform(0.42, 1.0)),
         noise=float(rng.uniform(0.004, 0.02)),
@@ -101,11 +101,11 @@ class Passage:
 
 def draw_passage(camera: Camera, rng: np.random.Generator) -> Passage:
     """Return a walk: mostly along the camera's way, one way or the other."""
-    turn = camera.heading + np.pi * rng.integers(2) + rng.normal(0, 0.3)
+    turn = float(camera.heading + np.pi * rng.integers(2) + rng.normal(0, 0.3))
     if rng.random() < 0.15:
         turn = rng.uniform(0, 2 * np.pi)
     return Passage(
-        float(turn),
+        turn,
         float(rng.uniform(0.12, 0.42)),
         str(rng.choice(("swing", "phone", "pockets"), p=(0.78, 0.12, 0.1))),
         (float(rng.random()), float(rng.random())),
@@ -269,7 +269,10 @@ def _developed(picture: np.ndarray, camera: Camera, rng, size: tuple[int, int]) 
         _, packed = cv2.imencode(
             ".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, camera.quality]
         )
-        pixels = cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1]
+        unpacked = cv2.imdecode(packed, cv2.IMREAD_COLOR)
+        if unpacked is None:
+            raise RuntimeError("OpenCV does not read the JPEG that it wrote")
+        pixels = unpacked[..., ::-1]
     if (rows, columns) != size:
         pixels = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_LINEAR)
     return pixels

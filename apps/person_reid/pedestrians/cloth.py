@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from apps.person_reid.pedestrians.brushes import Colour, Spots, Texture
+from apps.person_reid.pedestrians.brushes import Colour, Spots, Texture, triple
 from apps.person_reid.pedestrians.people import Garment, Person
 from apps.person_reid.pedestrians.skeleton import Skeleton
 
@@ -97,7 +97,7 @@ def bag(colour: Colour, share: float) -> Texture:
 
 def darker(colour: Colour, factor: float) -> Colour:
     """Return a colour multiplied by a factor."""
-    return tuple(factor * part for part in colour)
+    return triple(factor * part for part in colour)
 
 
 def mix(first: Colour, second: Colour, share) -> np.ndarray:

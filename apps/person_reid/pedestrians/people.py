@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apps.person_reid.pedestrians.brushes import Colour
+from apps.person_reid.pedestrians.brushes import Colour, triple
 
 SKINS: tuple[Colour, ...] = (
     (0.93, 0.78, 0.69),
@@ -230,7 +230,7 @@ def _pick(rng: np.random.Generator, palette) -> Colour:
 def _near(rng: np.random.Generator, colour: Colour) -> Colour:
     """Return nearly the same colour: cloth of one name is never quite equal."""
     shift = rng.normal(0, 0.015) + rng.normal(0, 0.007, 3)
-    return tuple(float(c) for c in np.clip(np.asarray(colour) + shift, 0, 1))
+    return triple(np.clip(np.asarray(colour) + shift, 0, 1))
 
 
 def _contrasting(rng: np.random.Generator, colour: Colour) -> Colour:

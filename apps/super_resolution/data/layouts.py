@@ -94,9 +94,9 @@ def basicsr(root: Path) -> list[Part]:
     parts = []
     for folder, prefix in _sets(root):
         high = subfolder(folder, "GTmod12")
-        lows = {scale: subfolder(folder, f"LRbicx{scale}") for scale in SCALES}
+        found = {scale: subfolder(folder, f"LRbicx{scale}") for scale in SCALES}
         if high:
-            lows = {scale: low for scale, low in lows.items() if low}
+            lows = {scale: low for scale, low in found.items() if low}
             parts.append(Part(high, lows, "test", prefix))
     return parts
 
@@ -141,8 +141,9 @@ def _scaled(root: Path, name: str) -> dict[int, Path]:
 def _named(root: Path, name: str, marks: tuple[str, ...] = ("",)) -> dict[int, Path]:
     """Return a folder of small pictures whose names end in their scale, by scale."""
     inside = subfolder(root, name)
-    known = inside and _has_pictures(inside)
-    scales = {split_name(path.stem, marks)[1] for path in find_images(inside)} if known else set()
+    if inside is None or not _has_pictures(inside):
+        return {}
+    scales = {split_name(path.stem, marks)[1] for path in find_images(inside)}
     return dict.fromkeys(sorted(scale for scale in scales if scale), inside)
 
 

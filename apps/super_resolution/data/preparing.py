@@ -62,8 +62,8 @@ def prepare(
             "of it."
         )
     out = claim_folder(out_folder, overwrite=overwrite)
-    (out / RECORD).unlink(missing_ok=True)  # from here on the folder is unfinished
     _refuse_full_disk(index, scale, out, size, step)
+    (out / RECORD).unlink(missing_ok=True)  # from here on the folder is unfinished
     images = []
     for done, sample in enumerate(index.samples, 1):
         low, high = pair(sample, scale)

@@ -33,7 +33,7 @@ def pixel_card(
         **provenance: Further fields of the card.
     """
     peak = table.get("peak", 1)
-    settings = {
+    settings: dict[str, Any] = {
         "input_size": (128, 128),
         "mean": (0.0,) * CHANNELS,
         "std": (1.0 / peak,) * CHANNELS,

@@ -9,6 +9,7 @@ github.com/ofsoundof/NTIRE2022_ESR (MIT).
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -32,7 +33,7 @@ _IMDN = {
     "fusion": True,
     "names": {"block": "IMDB{}", "first": 1, "last": ("LR_conv", 3), "end": "upsampler.0"},
 }
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "x4": {**_IMDN, "scale": 4, "encoder": (("fea_conv", 1),), "parameters": 715_176},
     "x3": {**_IMDN, "scale": 3, "encoder": (("fea_conv", 1),), "parameters": 703_059},
     "x2": {**_IMDN, "scale": 2, "encoder": (("fea_conv", 1),), "parameters": 694_404},

@@ -140,3 +140,8 @@ def test_a_plain_shuffle_leaves_out_what_does_not_fill_a_batch():
 def test_a_batch_that_cannot_be_filled_is_refused(call, words):
     with pytest.raises(UserError, match=words):
         call(np.random.default_rng(0))
+
+
+def test_images_of_nobody_are_in_no_batch():
+    batches = identity_order([0, 0, None, 1, 1, None], 4, np.random.default_rng(0), images=2)
+    assert [sorted(batch) for batch in batches] == [[0, 1, 3, 4]]

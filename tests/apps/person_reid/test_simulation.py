@@ -85,6 +85,17 @@ def test_a_folder_with_files_is_refused_and_left_alone(tmp_path):
     assert contents(tmp_path) == {"query/0001_c1s1_000001_00.jpg": b"mine"}
 
 
+def test_a_disk_that_is_full_at_the_record_leaves_no_set_without_one(tmp_path, monkeypatch):
+    def full(path, _):
+        raise UserError(f"{path}: cannot be written: the disk is full; free some space.")
+
+    with monkeypatch.context() as patched, pytest.raises(UserError, match="the disk is full"):
+        patched.setattr(simulation, "write_json", full)
+        simulate(tmp_path, **SMALL, size=(32, 16))
+    assert not list(tmp_path.iterdir())
+    simulate(tmp_path, **SMALL, size=(32, 16))  # the same command again
+
+
 def test_a_set_that_was_not_finished_leaves_nothing_behind(tmp_path, monkeypatch):
     drawn = []
 

@@ -114,3 +114,8 @@ def test_calibration_takes_the_middle_of_a_picture_and_mirrors_small_ones():
     assert inputs.shape == (8, 40, 3)
     np.testing.assert_allclose(inputs[:, :30] * 255, small[8:16], atol=1e-4)
     np.testing.assert_allclose(inputs[:, 30:], inputs[:, 28:18:-1])
+
+
+def test_a_small_picture_alone_is_turned_alone():
+    turned = TASK.augment(Example(places().inputs), np.random.default_rng(0), config())
+    assert turned.target is None and sorted(turned.inputs.shape) == [3, 24, 30]

@@ -1,3 +1,4 @@
+import errno
 import json
 from types import SimpleNamespace
 
@@ -144,6 +145,20 @@ def test_a_bad_file_is_named_and_does_not_stop_the_rest(upscale, tmp_path):
     assert "b.png: is not an image" in some.stderr and "c.mp4: is not a video" in some.stderr
     none = upscale(tmp_path / "in/b.png", "--out", tmp_path / "out2", "--json")
     assert none.exit_code == 2 and json.loads(none.stdout)["results"] == []
+
+
+def test_a_full_disk_is_said_once_and_ends_it(upscale, engine, tmp_path, monkeypatch):
+    for name in "abc":
+        save(tmp_path / f"in/{name}.png")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("core.files._fill", full)
+    result = upscale(tmp_path / "in", "--out", tmp_path / "out")
+    assert result.exit_code == 2 and result.stderr.count("Error: ") == 1
+    assert "a_x2.png: cannot be written: the disk is full; free some space." in result.stderr
+    assert len(engine.shapes) <= 1 and not list((tmp_path / "out").iterdir())
 
 
 def test_nothing_is_overwritten_without_being_asked(upscale, tmp_path):

@@ -66,6 +66,10 @@ def test_a_missing_codec_is_named_with_another_choice(clip, tmp_path, monkeypatc
         def __init__(self, *_):
             pass
 
+        @staticmethod
+        def fourcc(*_):
+            return 0
+
         def isOpened(self):
             return False
 
@@ -73,7 +77,6 @@ def test_a_missing_codec_is_named_with_another_choice(clip, tmp_path, monkeypatc
             pass
 
     monkeypatch.setattr(cv2, "VideoWriter", Closed)
-    monkeypatch.setattr(cv2, "VideoWriter_fourcc", lambda *_: 0, raising=False)
     with pytest.raises(UserError, match="with the codec mp4v; pass --video-format avi"):
         enlarge_video(clip, tmp_path / "large.mp4", double, 2)
     assert not (tmp_path / "large.mp4").exists()
