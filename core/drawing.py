@@ -96,6 +96,15 @@ class Sheet:
             for x in (left, right - width + 1):
                 self._blank(x, y, x + width - 1, min(y + dash - 1, bottom - width))
 
+    def stroke(self, start: Place, end: Place, colour: Colour, width: int) -> None:
+        """Draw a straight line, so many pixels wide, from one place to another."""
+        self._pen.line((*start, *end), fill=colour, width=width)
+
+    def dot(self, middle: Place, radius: int, colour: Colour) -> None:
+        """Draw a filled circle."""
+        x, y = middle
+        self._pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+
     def picture(self) -> np.ndarray:
         """Return what was drawn."""
         return np.asarray(self._image)

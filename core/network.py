@@ -87,6 +87,19 @@ class Network:
         maps = [model.get_layer(self.features[stride]).output for stride in strides]
         return keras.Model(model.input, maps, name=f"{model.name}_pyramid")
 
+    def encoder(self, model):
+        """Return the encoder inside a model: from its input to the coarsest of `features`.
+
+        The two share their weights. It is what is trained without labels, on a model of its own,
+        and then transferred (`core.training.transfer`).
+        """
+        import keras
+
+        if not self.features:
+            raise ValueError(f"The network must name `features`. Received: {model.name} without")
+        last = model.get_layer(self.features[max(self.features)]).output
+        return keras.Model(model.input, last, name="encoder")
+
 
 def check_arguments(
     variants: Mapping[str, Any],

@@ -1,10 +1,13 @@
-"""Losses of the MK-UNet family (M. M. Rahman, R. Marculescu, arXiv:2509.18493, official scripts).
+"""Losses of medical segmentation, each as its published training script has it.
 
-`StructureLoss` is for one binary output, `CrossEntropyDiceLoss` for several classes, and
-`MultiHeadLoss` for several classes with the auxiliary heads. All take logits, channels last, and
+Of the MK-UNet family (M. M. Rahman, R. Marculescu, arXiv:2509.18493) `StructureLoss` is for one
+binary output, `CrossEntropyDiceLoss` for several classes, and `MultiHeadLoss` for several classes
+with the auxiliary heads. `BinaryCrossEntropyDiceLoss` is Barlow-Swin's (arXiv:2509.06885),
+`CrossEntropySoftDiceLoss` nnU-Net's, which trained LightM-UNet. All take logits, channels last, and
 compute in float32 whatever the model's precision.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -13,6 +16,7 @@ from keras import ops
 
 WINDOW = 31
 SUPERVISIONS = ("mutation", "deep_supervision")
+CLIPPED_LOGIT = math.log(1e7 - 1)  # of a probability of 1 - 1e-7
 
 
 def edge_weights(mask, *, boundary: float = 5.0):
@@ -131,6 +135,48 @@ class StructureLoss(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable("gossamer")
+class BinaryCrossEntropyDiceLoss(keras.losses.Loss):
+    """0.5 binary cross-entropy + 0.5 (1 - Dice) of one foreground, as Barlow-Swin is fine-tuned.
+
+    Takes `y_true` (N, H, W, 1), of any dtype with values in [0, 1], and `y_pred` logits of the same
+    shape. The cross-entropy, of probabilities clipped to [1e-7, 1 - 1e-7], is the mean over all
+    pixels; the Dice, (2 sum(p y) + smooth) / (sum(p) + sum(y) + smooth), is one number for the
+    whole batch, so `call` returns a scalar.
+
+    Args:
+        smooth: Smoothing of the Dice.
+        name: Name of the loss.
+        reduction: As in `keras.losses.Loss`.
+        dtype: As in `keras.losses.Loss`.
+    """
+
+    def __init__(
+        self,
+        *,
+        smooth: float = 1e-6,
+        name: str = "bce_dice",
+        reduction: str = "sum_over_batch_size",
+        dtype=None,
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        if smooth <= 0:
+            raise ValueError(f"`smooth` must be positive. Received: smooth={smooth}")
+        self.smooth = smooth
+
+    def call(self, y_true, y_pred):
+        mask, logits = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
+        clipped = ops.clip(logits, -CLIPPED_LOGIT, CLIPPED_LOGIT)
+        entropy = ops.mean(ops.binary_crossentropy(mask, clipped, from_logits=True))
+        probability = ops.sigmoid(logits)
+        common, both = ops.sum(probability * mask), ops.sum(probability) + ops.sum(mask)
+        dice = (2.0 * common + self.smooth) / (both + self.smooth)
+        return 0.5 * entropy + 0.5 * (1.0 - dice)
+
+    def get_config(self):
+        return {**super().get_config(), "smooth": self.smooth}
+
+
+@keras.saving.register_keras_serializable("gossamer")
 class CrossEntropyDiceLoss(keras.losses.Loss):
     """0.3 cross-entropy + 0.7 Dice (see `cross_entropy_dice`) of one multi-class output.
 
@@ -227,13 +273,65 @@ class MultiHeadLoss(CrossEntropyDiceLoss):
         return {**super().get_config(), "supervision": self.supervision}
 
 
-def _indices(y_true):
-    """Class indices as int32 (N, H, W)."""
-    if len(y_true.shape) == 4:
+@keras.saving.register_keras_serializable("gossamer")
+class CrossEntropySoftDiceLoss(keras.losses.Loss):
+    """Cross-entropy + soft Dice of nnU-Net, for images and volumes of two or more classes.
+
+    F. Isensee et al., Nature Methods 2021; official code: github.com/MIC-DKFZ/nnUNet (Apache-2.0).
+    Of each class but the background, with p the softmax and y the one-hot truth, the Dice is
+    (2 sum(p y) + smooth) / (sum(p) + sum(y) + smooth); the loss is the cross-entropy less the mean
+    of these, so that it ends at -1.
+
+    Takes `y_true` class indices (N, …) or (N, …, 1) in 0..C-1 and `y_pred` logits (N, …, C).
+
+    Args:
+        over_batch: Whether the sums run over the whole batch (nnU-Net's 2d configuration; `call`
+            then returns a scalar) or over each sample (its 3d_fullres; `call` returns float32
+            (N,)).
+        smooth: Smoothing of the Dice.
+        name: Name of the loss.
+        reduction: As in `keras.losses.Loss`.
+        dtype: As in `keras.losses.Loss`.
+    """
+
+    def __init__(
+        self,
+        *,
+        over_batch: bool = True,
+        smooth: float = 1e-5,
+        name: str = "cross_entropy_soft_dice",
+        reduction: str = "sum_over_batch_size",
+        dtype=None,
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        if smooth <= 0:
+            raise ValueError(f"`smooth` must be positive. Received: smooth={smooth}")
+        self.over_batch, self.smooth = over_batch, smooth
+
+    def call(self, y_true, y_pred):
+        axes = tuple(range(0 if self.over_batch else 1, len(y_pred.shape) - 1))
+        logits = ops.cast(y_pred, "float32")
+        labels = _indices(y_true, len(y_pred.shape))
+        truth = ops.one_hot(labels, logits.shape[-1], dtype="float32")
+        log_probability = ops.log_softmax(logits, axis=-1)
+        entropy = -ops.mean(ops.sum(truth * log_probability, axis=-1), axis=axes)
+        truth, probability = truth[..., 1:], ops.exp(log_probability[..., 1:])
+        common = ops.sum(probability * truth, axis=axes)
+        both = ops.sum(probability, axis=axes) + ops.sum(truth, axis=axes)
+        dice = (2.0 * common + self.smooth) / (both + self.smooth)
+        return entropy - ops.mean(dice, axis=-1)
+
+    def get_config(self):
+        return {**super().get_config(), "over_batch": self.over_batch, "smooth": self.smooth}
+
+
+def _indices(y_true, rank: int = 4):
+    """Class indices as int32 (N, …) for logits of `rank` axes."""
+    if len(y_true.shape) == rank:
         if y_true.shape[-1] != 1:
             raise ValueError(
-                "`y_true` must hold class indices of shape (batch, height, width) or "
-                f"(batch, height, width, 1). Received: shape={tuple(y_true.shape)}"
+                "`y_true` must hold class indices of shape (batch, *sides) or (batch, *sides, 1). "
+                f"Received: shape={tuple(y_true.shape)}"
             )
         y_true = ops.squeeze(y_true, -1)
     return ops.cast(y_true, "int32")

@@ -11,6 +11,7 @@ convention is therefore named in the call (`empty=`), and is one of
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -90,8 +91,8 @@ def surface_distances(
     _check_masks(prediction, truth)
     if not (prediction.any() and truth.any()):
         raise ValueError("An empty mask has no surface. Received: a mask without a True element")
-    spacing = np.ones(truth.ndim) if spacing is None else np.asarray(spacing, float)
-    if spacing.shape != (truth.ndim,) or not (np.isfinite(spacing) & (spacing > 0)).all():
+    sides = np.ones(truth.ndim) if spacing is None else np.asarray(spacing, float)
+    if sides.shape != (truth.ndim,) or not (np.isfinite(sides) & (sides > 0)).all():
         raise ValueError(
             f"`spacing` must hold {truth.ndim} positive numbers. Received: spacing={spacing}"
         )
@@ -103,7 +104,7 @@ def surface_distances(
     # Both ways are exact. A tree over the surface is quick while surfaces are thin lines; noise
     # (an untrained network's) is nearly all surface, where the distance transform is quicker.
     nearest = _distances_by_tree if elements * 8 < surfaces[0].size else _distances_by_transform
-    return nearest(*surfaces, spacing), nearest(*surfaces[::-1], spacing)
+    return nearest(*surfaces, sides), nearest(*surfaces[::-1], sides)
 
 
 def hd95(
@@ -188,12 +189,12 @@ def segmentation_scores(
         UserError: When a class index is not in 0..classes-1.
     """
     rules = protocol_named(protocol, classes=classes)
-    distance = {"spacing": spacing, "empty": rules.empty_distance, "pooling": rules.pooling}
+    distance = partial(hd95, spacing=spacing, empty=rules.empty_distance, pooling=rules.pooling)
     if classes == 1:
         counts = overlap(prediction, truth)
         scores = _overlaps(counts, rules.empty)
         if distances:
-            scores["hd95"] = hd95(prediction, truth, **distance)
+            scores["hd95"] = distance(prediction, truth)
         return {**scores, **counts._asdict()}
 
     _check_indices(prediction, truth, classes)
@@ -204,7 +205,7 @@ def segmentation_scores(
         scores = _overlaps(counts, "nan")
         absent = counts.tp + counts.fp + counts.fn == 0
         if distances:
-            scores["hd95"] = float("nan") if absent else hd95(predicted, true, **distance)
+            scores["hd95"] = float("nan") if absent else distance(predicted, true)
         row |= {f"{name}_{k}": value for name, value in {**scores, **counts._asdict()}.items()}
     names = (*OVERLAPS, "hd95") if distances else OVERLAPS
     means = {name: _mean([row[f"{name}_{k}"] for k in range(1, classes)]) for name in names}

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from core.model_card import ModelCard
 from core.task import Example, Objective, Scores, Task
 
 SCALES = (0.75, 1.0, 1.25)  # of MK-UNet's multi-scale training
+PUBLISHED_LOSSES = {"barlow_swin": "bce_dice"}  # of one class; else the structure loss
+CLASS_LOSSES = {"lightm_unet": "ce_soft_dice"}  # of several classes; else MK-UNet's
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,32 @@ class MedicalSegmentation(Task):
         "final_learning_rate": 1e-6,
         "clip_value": 0.5,
     }
+    recipes = {
+        "barlow_swin": {  # the official fine-tuning; its stored rotations are ours by `augment`
+            "epochs": 100,
+            "optimizer": "adam",
+            "learning_rate": 1e-3,
+            "weight_decay": 0.0,
+            "schedule": "constant",
+            "clip_value": None,
+            "options": {"multi_scale": "off"},
+        },
+        "lightm_unet": {  # the official trainer's, whose batch follows from the planner's patches
+            "epochs": 100,
+            "optimizer": "adam",
+            "learning_rate": 1e-4,
+            "weight_decay": 1e-5,
+            "schedule": "poly",
+            "poly_power": 0.9,
+            "final_learning_rate": 0.0,
+            "clip_value": None,
+            "clip_norm": 12.0,
+            "options": {"multi_scale": "off"},
+        },
+    }
     options = {"loss": "auto", "supervision": "none", "multi_scale": "fixed"}
     option_values = {
-        "loss": ("auto", "structure", "ce_dice"),
+        "loss": ("auto", "structure", "ce_dice", "bce_dice", "ce_soft_dice"),
         "supervision": ("none", "deep_supervision", "mutation"),
         "multi_scale": ("fixed", "legacy", "off"),
     }
@@ -84,7 +110,7 @@ class MedicalSegmentation(Task):
                 f"{config.network} takes images of one size only; train it with "
                 "--set options.multi_scale=off."
             )
-        height, width = (None, None) if varies else card.input_size
+        height, width = (None, None) if varies else sides_of(card)
         return (height, width, card.channels)
 
     def training_graph(self, model, config: TrainConfig):
@@ -106,7 +132,7 @@ class MedicalSegmentation(Task):
 
         from apps.medical_segmentation.data.masks import load_mask
 
-        height, width = card.input_size
+        height, width = sides_of(card)
         image = cv2.resize(read(sample, card), (width, height), interpolation=cv2.INTER_LINEAR)
         mask = None
         if sample.targets:
@@ -149,22 +175,28 @@ class MedicalSegmentation(Task):
         options = self.check_options(config.options)
         loss, supervision = options["loss"], options["supervision"]
         if loss == "auto":
-            loss = "structure" if config.classes == 1 else "ce_dice"
-        if loss == "structure" and config.classes > 1:
+            published = PUBLISHED_LOSSES.get(config.network, "structure")
+            several = CLASS_LOSSES.get(config.network, "ce_dice")
+            loss = published if config.classes == 1 else several
+        if loss in ("structure", "bce_dice") and config.classes > 1:
             raise UserError(
-                f"The structure loss is for one class, not {config.classes}; pass "
+                f"The {loss} loss is for one class, not {config.classes}; pass "
                 "--set options.loss=ce_dice."
             )
-        if config.classes == 1 and (supervision != "none" or loss == "ce_dice"):
+        if config.classes == 1 and (supervision != "none" or loss.startswith("ce_")):
             raise UserError(
-                "Supervision of several heads and the ce_dice loss are for two or more --classes; "
+                "Supervision of several heads and losses of ce_… are for two or more --classes; "
                 "leave them off for a single foreground."
             )
         if supervision != "none":
             return Objective(losses.MultiHeadLoss(supervision))
-        return Objective(
-            losses.StructureLoss() if loss == "structure" else losses.CrossEntropyDiceLoss()
-        )
+        kinds: dict[str, type] = {
+            "structure": losses.StructureLoss,
+            "bce_dice": losses.BinaryCrossEntropyDiceLoss,
+            "ce_dice": losses.CrossEntropyDiceLoss,
+            "ce_soft_dice": losses.CrossEntropySoftDiceLoss,
+        }
+        return Objective(kinds[loss]())
 
     # --- results ------------------------------------------------------------------------------
 
@@ -204,7 +236,7 @@ class MedicalSegmentation(Task):
 
         classes = classes_of(card)
         protocol = protocol_named(card.decode.get("protocol", "native"), classes=classes)
-        rows = []
+        rows: list[dict[str, Any]] = []
         for sample, result in results:
             truth, mask = load_mask(sample, classes), result.mask
             if classes == 1:
@@ -254,6 +286,17 @@ class MedicalSegmentation(Task):
 def classes_of(card: ModelCard) -> int:
     """Return the number of output channels a card's labels stand for."""
     return max(1, len(card.labels))
+
+
+def sides_of(card: ModelCard) -> tuple[int, int]:
+    """Return the height and width of a network's images, or refuse one that takes volumes."""
+    if len(card.input_size) != 2:
+        raise UserError(
+            f"{card.network} {card.variant} takes volumes, and these samples are images; choose a "
+            "variant for images (gossamer medseg models)."
+        )
+    height, width = card.input_size
+    return height, width
 
 
 def read(sample: Sample, card: ModelCard) -> np.ndarray:

@@ -78,15 +78,18 @@ def merge(
     quick: bool = False,
     base: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the choices by config field: the task's defaults, then the file, then the flags.
+    """Return the choices by config field: the network's recipe, then the file, then the flags.
 
     Args:
-        task: Its defaults come first and its options are checked.
+        task: Its recipe comes first and its options are checked.
         file, flags: Of `file_values` and `flag_values`.
         quick: Whether a few steps are enough, where the flags say nothing else.
-        base: What to start from instead of the task's defaults (a run that is resumed).
+        base: What to start from instead of the recipe (a run that is resumed).
     """
-    layers = [task.defaults if base is None else base, file, QUICK if quick else {}, flags]
+    if base is None:
+        chosen = {"network": task.default_network, **file, **flags}["network"]
+        base = task.recipe(check_network(chosen, task))
+    layers = [base, file, QUICK if quick else {}, flags]
     values = {name: value for layer in layers for name, value in layer.items()}
     if flags.get("clip_norm") is not None and "clip_value" not in {**file, **flags}:
         values["clip_value"] = None  # the two exclude each other

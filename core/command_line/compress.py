@@ -233,8 +233,7 @@ def compared(task: Task, runs: Sequence[RunFolder], index: Index) -> list[dict[s
     from core.compress.analysis import compare, compressed_size, kernel_table, most_values
     from core.engines import KerasEngine
     from core.evaluate import evaluate
-    from core.export.convert import to_tflite
-    from core.export.exporting import deployable
+    from core.export.exporting import deployable, plain_file
     from core.export.report_compression import record_changes
 
     held_out = index.split(index.held_out())
@@ -243,16 +242,13 @@ def compared(task: Task, runs: Sequence[RunFolder], index: Index) -> list[dict[s
         for run in runs:
             model, card = deployable(task, run, open_size=True)
             scores = evaluate(task, KerasEngine(model, card), held_out, quick=True, advance=advance)
-            method = run.config.compress.get("method")
-            precision = "int8" if method == "quantize" else "float32"
-            if run.config.compress.get("choices", {}).get("activation_bits") == 16:
-                precision = "weight_only"
-            files.append(to_tflite(model, precision, input_shape=card.input_shape))
+            precision, file = plain_file(run, model, card)
+            files.append(file)
             kernels = kernel_table(files[-1])
             weights = sum(kernel.parameters for kernel in kernels)
             rows.append(
                 {
-                    "stage": method or "before",
+                    "stage": run.config.compress.get("method") or "before",
                     "run": run.path,
                     "value": scores.summary[task.headline],
                     "precision": precision,

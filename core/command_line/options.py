@@ -104,6 +104,7 @@ Resume = Annotated[bool, _training("--resume", help="Go on with what was begun i
 # --- use and results ------------------------------------------------------------------------------
 
 BATCH = typer.Option(min=1, help="How many go through the network at once.")
+CALLS = typer.Option(min=1, help="Least number of measured calls.")
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any other choice by its name; see above."),

@@ -171,7 +171,7 @@ def benchmark(
         str | None,
         typer.Option(metavar="N…", help="Numbers of threads, such as: 1 2. (default: 1 and all)"),
     ] = None,
-    calls: Annotated[int, typer.Option(min=1, help="Least number of measured calls.")] = 50,
+    calls: Annotated[int, opt.CALLS] = 50,
     csv: opt.Csv = None,
     overwrite: opt.Overwrite = False,
     json: opt.Json = False,

@@ -6,19 +6,16 @@ import dataclasses
 import math
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from core.command_line import options as opt
-from core.command_line.program import program_name, task_of, when_stopped
+from core.command_line.program import program_name, task_of
 from core.command_line.quiet import load_tensorflow
 from core.command_line.tables import say, show_json
+from core.command_line.training import run_training
 from core.errors import UserError
-
-if TYPE_CHECKING:
-    from core.data.index import Index
-    from core.run_folder import RunFolder
 
 
 def train(
@@ -57,84 +54,8 @@ def train(
 
     With --resume only --out is needed: the choices come from the run folder.
     """
-    from core.command_line import choices
-    from core.config import TrainConfig
-    from core.files import claim_folder
-    from core.run_folder import RunFolder
-
-    task, program = task_of(ctx), program_name(ctx)
-    if resume and overwrite:
-        raise UserError("--resume and --overwrite exclude each other; pass one of them.")
-    flags = choices.flag_values(
-        task,
-        {
-            "data": data,
-            "format": format,
-            "network": network,
-            "variant": variant,
-            "input_size": opt.parse_size(input_size),
-            "channels": channels,
-            "classes": classes,
-            "labels": opt.parse_names(labels),
-            "epochs": epochs,
-            "batch": batch,
-            "seed": seed,
-            "learning_rate": learning_rate,
-            "clip_norm": clip_norm,
-            "precision": precision,
-            "patience": patience,
-            "workers": workers,
-            "augment": augment,
-            "steps_per_epoch": steps_per_epoch,
-            "initial_weights": None if initial_weights is None else str(initial_weights),
-        },
-        opt.parse_settings(settings),
-    )
-    file = choices.file_values(config, task.name)
-    earlier = None
-    if resume and (out / "config.yaml").is_file():
-        earlier = RunFolder(out, app=task.name)
-    base = None if earlier is None else earlier.config.to_dict()
-    values = choices.merge(task, file, flags, quick=quick, base=base)
-    given = {**file, **flags, **(choices.QUICK if quick else {})}
-    if earlier is None and "data" not in given:
-        if resume:
-            raise UserError(f"{out}: holds no run to resume; say what to train on with --data.")
-        raise UserError("Nothing to train on: pass --data PATH, or --data sample to try it out.")
-    TrainConfig.from_dict({"variant": "", **values})  # complain before the long imports
-    if out.exists() and not resume:
-        claim_folder(out, overwrite=overwrite)
-    index = task.read(values.get("data", "sample"), values.get("format", "auto"))
-    few = task.few_samples(index)
-    if quick or (earlier is not None and _trained_on(earlier, few)):
-        index = few
-    if earlier is None:
-        values = choices.complete(values, given, index, task)
-
-    load_tensorflow()
-    entry = task.network(values["network"])
-    values["variant"] = entry.check_variant(values.get("variant"))
-    chosen = TrainConfig.from_dict(values)
-    from core.command_line.progress import TrainingProgress
-    from core.training import fit
-    from core.training.setup import training_card
-
-    if earlier is None:
-        card = training_card(entry.card(chosen.variant), chosen, index)
-        say(f"Data: {index.root}, format {index.format}, {index.describe_splits()}.", aside=json)
-        line = choices.filled_in(chosen, given, card)
-        if line:
-            say(line, aside=json)
-    when_stopped(ctx, f"go on with: {program} train --resume --out {out}")
-    run = fit.train(
-        task,
-        chosen,
-        out,
-        index=index,
-        resume=resume,
-        overwrite=overwrite,
-        progress=TrainingProgress(),
-    )
+    task = task_of(ctx)
+    run = run_training(ctx, task)
     rows = run.history()
     best = best_row(rows, f"val_{task.headline}", task.headline_mode)
     value = None if best is None else best[f"val_{task.headline}"]
@@ -153,7 +74,7 @@ def train(
         where = f"epoch {int(best['epoch'])} of {len(rows)}"
         say(f"Best: {task.headline} {value:.4f} on the validation samples, {where}.")
     say(f"Saved: {run.path}")
-    _say_next(program, run.path, chosen.data, chosen.format)
+    _say_next(program_name(ctx), run.path, run.config.data, run.config.format)
 
 
 def import_(
@@ -183,7 +104,7 @@ def import_(
     from core.data.index import Index
     from core.files import claim_folder, sha256
     from core.run_folder import RunFolder
-    from core.training.state import bring_back, forget_earlier, remove_beginning, set_aside
+    from core.training.state import forget_earlier, replacing
 
     task, program = task_of(ctx), program_name(ctx)
     chosen_size, names = opt.parse_size(input_size), opt.parse_names(labels)
@@ -238,9 +159,7 @@ def import_(
         kind: len(getattr(found, kind))
         for kind in ("matched", "missing", "unexpected", "mismatched", "ignored")
     }
-    try:
-        if overwrite:
-            set_aside(out)
+    with replacing(out):
         run = RunFolder.create(
             out,
             config,
@@ -250,10 +169,6 @@ def import_(
             checkpoint={"file": checkpoint.name, "sha256": sha256(checkpoint), **counts},
         )
         run.save_model(model)
-    except UserError:
-        remove_beginning(out)  # a run without weights would only be in the way
-        bring_back(out)
-        raise
     forget_earlier(out)
     if json:
         shown = dataclasses.asdict(found)
@@ -279,10 +194,6 @@ def best_row(rows: list[dict], metric: str, mode: str) -> dict | None:
     if not measured:
         return None
     return (max if mode == "max" else min)(measured, key=lambda row: row[metric])
-
-
-def _trained_on(run: RunFolder, index: Index) -> bool:
-    return run.record.get("data", {}).get("fingerprint") == index.fingerprint()
 
 
 def _say_next(program: str, run: Path, data: str, format: str = "auto") -> None:

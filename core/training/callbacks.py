@@ -74,7 +74,7 @@ class TrainingLoop(keras.callbacks.Callback):
         config: The choices.
         run: Where the files go.
         data: Told which epoch is next.
-        validator: Scores `saved`.
+        validator: Scores `saved`; None keeps the newest weights.
         trained: The network whose weights `fit` changes.
         saved: The same in float32, which is evaluated and saved.
         average: The moving average, or None.
@@ -89,7 +89,7 @@ class TrainingLoop(keras.callbacks.Callback):
         config: TrainConfig,
         run: RunFolder,
         data: TrainingData,
-        validator: Validator,
+        validator: Validator | None,
         trained: keras.Model,
         saved: keras.Model,
         average: WeightAverage | None,
@@ -111,7 +111,7 @@ class TrainingLoop(keras.callbacks.Callback):
         self.model.optimizer.learning_rate = learning_rate(self.config, epoch)
         self._began = time.perf_counter()
 
-    def on_train_batch_end(self, batch: int, logs: Mapping | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float]) -> None:
         loss = float(logs["loss"])  # the epoch's running mean: one bad batch makes it bad
         if not math.isfinite(loss):
             value = "NaN" if math.isnan(loss) else "infinite"
@@ -121,7 +121,7 @@ class TrainingLoop(keras.callbacks.Callback):
         done = min(self.data.samples, round(self.data.samples * (batch + 1) / self._steps))
         self.progress.step(self.state.epoch + 1, done, logs)
 
-    def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
         state = self.state
         seconds = time.perf_counter() - self._began
         row = {"epoch": epoch + 1, "learning_rate": learning_rate(self.config, epoch)}
@@ -131,8 +131,8 @@ class TrainingLoop(keras.callbacks.Callback):
         current = self._current_weights()
         assign(self.saved.variables, current, self.run.path)
         last = epoch + 1 == self.config.epochs
-        is_best = False
-        if last or (epoch + 1) % self.config.validate_every == 0:
+        is_best = self.validator is None
+        if self.validator and (last or (epoch + 1) % self.config.validate_every == 0):
             summary = self.validator.scores().summary
             row |= {f"val_{name}": float(value) for name, value in summary.items()}
             state.validated = epoch + 1
@@ -142,7 +142,8 @@ class TrainingLoop(keras.callbacks.Callback):
                 state.best_epoch = epoch + 1  # patience counts from when it is
             if is_best:
                 state.best, state.best_epoch = float(summary[self.task.headline]), epoch + 1
-                state.arrays["best"] = current
+        if is_best:
+            state.arrays["best"] = current
         state.epoch = epoch + 1
         state.history.append(row)
         timing = {
@@ -203,7 +204,8 @@ class TensorBoard:
     """Writes rows of the history for TensorBoard, if the 'track' extra is installed."""
 
     def __init__(self, folder: Path):
-        self._folder, self._writer = folder, None
+        self._folder = folder
+        self._writer: tf.summary.SummaryWriter | None = None
 
     def write_anew(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Replace what an earlier process wrote: it may lack a row, or end in the middle of one."""

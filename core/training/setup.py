@@ -22,6 +22,7 @@ from core.network import Network
 from core.run_folder import RunFolder
 from core.task import Scores, Task
 from core.training.optimizers import make_optimizer
+from core.training.transfer import Transfer, transfer
 
 # The whitepaper (arXiv:1806.08342) found about a hundred batches enough; single images vary more.
 CALIBRATION_SAMPLES = 200
@@ -77,16 +78,23 @@ def settled(config: TrainConfig, task: Task, card: ModelCard) -> TrainConfig:
     return dataclasses.replace(config, channels=channels, input_size=size, options=options)
 
 
-def training_splits(index: Index) -> tuple[Index, Index]:
-    """Return the training and the validation samples, or raise a `UserError`."""
+def training_splits(index: Index, *, validated: bool = True) -> tuple[Index, Index | None]:
+    """Return the training and the validation samples, or raise a `UserError`.
+
+    Args:
+        index: The samples.
+        validated: Whether the training validates; else the second is None.
+    """
     counts = index.counts()
-    missing = [name for name in ("train", "val") if name not in counts]
+    needed = ("train", "val") if validated else ("train",)
+    missing = [name for name in needed if name not in counts]
     if missing:
+        wanted = " and a ".join(f"'{name}'" for name in needed)
         raise UserError(
-            f"{index.root}: training needs a 'train' and a 'val' split, but there is no "
+            f"{index.root}: training needs a {wanted} split, but there is no "
             f"'{missing[0]}' ({index.describe_splits()}); split the data first."
         )
-    return index.split("train"), index.split("val")
+    return index.split("train"), index.split("val") if validated else None
 
 
 def build_trained(
@@ -117,6 +125,8 @@ def build_compressed(
         index: The training samples, some of which calibrate ranges.
     """
     source = initial_run(config, task.name)
+    if source is None:
+        raise ValueError("`config.initial_weights` must name the run to compress. Received: None")
     bring_teacher(stage, task, card, config)
     inputs = task.calibration_inputs(index, card, CALIBRATION_SAMPLES)
     model = stage.prepare(deployed(network, source), inputs)
@@ -201,6 +211,38 @@ def load_initial_weights(model: keras.Model, run: RunFolder) -> list[str]:
         variable.assign(source.value)
     copied = {id(variable) for variable, _ in pairs}
     return [v.path for v in ours if id(v) not in copied]
+
+
+def load_encoder(model: keras.Model, run: RunFolder) -> Transfer:
+    """Copy the encoder of a pre-training into a model of its network, and check that it arrived.
+
+    Raises:
+        UserError: When not all of it has a place there (the model is then unchanged).
+    """
+    try:
+        return transfer(run.load_model(encoder=True), model)
+    except UserError as error:
+        raise UserError(
+            f"{run.path}: holds the encoder of {run.card.network} {run.card.variant}: {error}"
+        ) from error
+
+
+class AroundNetwork(Stage):
+    """The stage of a training that compresses nothing: it keeps what `fit` sees beside a network.
+
+    Args:
+        fitted: The graph that is trained.
+        model: The network in it.
+    """
+
+    def __init__(self, fitted: keras.Model, model: keras.Model):
+        super().__init__({})
+        own = {id(variable) for variable in model.variables}
+        self._added = [v for v in fitted.variables if id(v) not in own]
+
+    @property
+    def variables(self) -> list:
+        return self._added
 
 
 class Validator:

@@ -59,7 +59,7 @@ def test_no_flag_is_anothers_plural():
 
 def test_whatever_a_user_names_to_be_written_is_not_replaced_unasked():
     """simulate writes into a new folder only."""
-    writing = {"--out", "--csv", "--per-sample", "--maps"}
+    writing = {"--out", "--csv", "--per-sample", "--maps", "--plot"}
     owners = defaultdict(set)
     for command, parameter in parameters():
         owners[command] |= set(parameter.opts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,7 +21,7 @@ from core.layers.window_attention import window_attention
 from core.model_card import ModelCard
 from core.network import Network, check_arguments
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "base": {"width": 96, "depths": (2, 2, 2), "heads": 8, "decoder": (192, 128, 64, 32),
              "parameters": 7_001_683},
 }  # fmt: skip
@@ -110,16 +111,6 @@ def barlow_swin(
     x = keras.layers.Conv2D(classes, 1, name="head")(x)
     logits = keras.layers.BatchNormalization(name="head_bn")(x)
     return keras.Model(image, logits, name=f"barlow_swin_{variant}")
-
-
-def encoder(model: keras.Model) -> keras.Model:
-    """Return the encoder inside a Barlow-Swin, from its input to the features at 1/16.
-
-    The two share their weights. It is what is pre-trained (`core.training.barlow_twins`), on a
-    network of its own, and then transferred (`core.training.transfer`).
-    """
-    last = max(FEATURES)
-    return keras.Model(model.input, NETWORK.pyramid(model, [last]).outputs[0], name="encoder")
 
 
 def convert_state(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

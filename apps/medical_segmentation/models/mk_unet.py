@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,7 +18,7 @@ from core.layers.resize import BilinearUpsampling
 from core.model_card import ModelCard
 from core.network import Network, check_arguments
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "base": {"channels": (16, 32, 64, 96, 160), "parameters": 315_566},
     "t": {"channels": (4, 8, 16, 24, 32), "parameters": 27_384},
     "s": {"channels": (8, 16, 32, 48, 80), "parameters": 93_050},
@@ -248,6 +249,8 @@ def card(variant: str) -> ModelCard:
     )
 
 
+FEATURES = {2**i: f"encoder{i}.pool" for i in range(1, 6)}
+
 NETWORK = Network(
     mk_unet,
     VARIANTS,
@@ -256,4 +259,5 @@ NETWORK = Network(
     deploy=deploy,
     convert_state=fold_shuffles,
     infer=infer_arguments,
+    features=FEATURES,
 )

@@ -13,7 +13,6 @@ from apps.medical_segmentation.models.barlow_swin import (
     barlow_swin,
     card,
     convert_state,
-    encoder,
 )
 from core.checkpoints import load_torch_state, torch_state
 from core.errors import UserError
@@ -94,7 +93,7 @@ def test_positions_that_are_of_no_square_are_refused():
 
 def test_the_encoder_is_a_part_of_the_network():
     model = barlow_swin("base", (64, 64, 3))
-    part = encoder(model)
+    part = NETWORK.encoder(model)
     assert part.output_shape == (None, 4, 4, 384)
     names = {name.split(".")[0] for name in torch_state(part)}
     assert names == {"patch_embed", "stages"}
@@ -104,7 +103,7 @@ def test_the_encoder_is_a_part_of_the_network():
 def test_a_pre_trained_encoder_moves_into_a_fresh_network():
     """The official transfer skips what does not fit, which is everything."""
     keras.utils.set_random_seed(0)
-    trained = encoder(barlow_swin("base", (64, 64, 3)))
+    trained = NETWORK.encoder(barlow_swin("base", (64, 64, 3)))
     target = barlow_swin("base", (128, 64, 3))
     decoder = {n: a for n, a in torch_state(target).items() if not n.startswith(("patch", "stage"))}
     moved = transfer(trained, target)

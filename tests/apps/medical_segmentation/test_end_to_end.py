@@ -6,18 +6,15 @@ few steps: what is held here is that every step follows from the one before it.
 
 import json
 import shutil
-from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import golden_files
 import numpy as np
 import pytest
 import torch_files
+from medseg_program import medseg, untraced
 from PIL import Image
-from typer.testing import CliRunner
 
-from apps.medical_segmentation.cli import app
 from apps.medical_segmentation.task import SAMPLE_DATA
 from core.run_folder import RunFolder
 
@@ -26,30 +23,9 @@ pytestmark = pytest.mark.slow
 TEST_IMAGES = SAMPLE_DATA / "test" / "images"
 
 
-def medseg(*arguments, code=0):
-    """Run the program, which must end with `code`; return what it printed."""
-    given = [str(argument) for argument in arguments]
-    result = CliRunner().invoke(app, given, prog_name="gossamer medseg")
-    assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
-    assert "Traceback" not in result.stderr
-    return SimpleNamespace(stdout=result.stdout, stderr=result.stderr)
-
-
 def found(*arguments, code=0):
     """Run the program with --json and return what it found."""
     return json.loads(medseg(*arguments, "--json", code=code).stdout)
-
-
-@contextmanager
-def untraced():
-    """Run graphs step by step: for a few steps that is quicker than tracing them once more."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="module")

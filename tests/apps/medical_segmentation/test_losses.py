@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 from apps.medical_segmentation.losses import (
+    BinaryCrossEntropyDiceLoss,
     CrossEntropyDiceLoss,
     MultiHeadLoss,
     StructureLoss,
@@ -233,3 +234,29 @@ def test_compiled_training_of_stacked_heads(supervision):
 def test_wrong_arguments_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_loss_of_barlow_swin_meets_the_golden_values():
+    """Of one image the golden probabilities are 0 and 1 exactly, which are clipped."""
+    golden = load("barlow-swin__loss")
+    with np.errstate(divide="ignore"):
+        logits = np.log(golden["y_pred"].astype(np.float64)) - np.log1p(-golden["y_pred"])
+    loss = BinaryCrossEntropyDiceLoss()
+    assert float(loss(golden["y_true"], logits)) == pytest.approx(
+        float(golden["bce_dice"]), rel=1e-5
+    )
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert again.smooth == 1e-6 and isinstance(again, BinaryCrossEntropyDiceLoss)
+
+
+@pytest.mark.parametrize(
+    "mask, logit, expected",
+    [
+        ([[1, 0], [0, 0]], [[50, -50], [-50, -50]], 0.0),
+        ([[0, 0], [0, 0]], [[-50, -50], [-50, -50]], 0.0),  # nothing there and nothing found
+        ([[1, 1], [0, 0]], [[0, 0], [0, 0]], 0.5 * LN2 + 0.25),
+    ],
+)
+def test_the_loss_of_barlow_swin(mask, logit, expected):
+    mask, logit = (np.array(values, np.float32)[None, ..., None] for values in (mask, logit))
+    assert float(BinaryCrossEntropyDiceLoss()(mask, logit)) == pytest.approx(expected, abs=2e-7)

@@ -34,6 +34,12 @@ def test_quick_yields_to_flags_only():
     assert choices.merge(TASK, {}, {"epochs": 3}, quick=True)["epochs"] == 3
 
 
+@pytest.mark.parametrize("network", [["small"], {"small": 1}, 3, "smal"])
+def test_a_network_that_is_none_is_refused_whatever_the_file_calls_it(network):
+    with pytest.raises(UserError, match="no such network|No such network"):
+        choices.merge(TASK, {"network": network}, {})
+
+
 def test_clip_norm_replaces_the_default_clip_value():
     assert choices.merge(TASK, {}, {"clip_norm": 1.0})["clip_value"] is None
     both = choices.merge(TASK, {}, {"clip_norm": 1.0, "clip_value": 2.0, "variant": "base"})

@@ -116,6 +116,12 @@ def test_an_import_that_cannot_be_written_leaves_nothing(toy, tmp_path, monkeypa
     result = toy(*arguments)
     assert result.exit_code == 2 and "cannot be written: the disk is full" in result.stderr
     assert not (tmp_path / "run").exists()
+    monkeypatch.undo()
+    assert toy(*arguments, "--labels", "a").exit_code == 0
+    monkeypatch.setattr("core.run_folder.RunFolder.save_model", lambda run, _: _full(run.path))
+    assert toy(*arguments, "--overwrite").exit_code == 2
+    run = RunFolder(tmp_path / "run")  # the earlier one
+    assert run.card.labels == ("a",) and run.load_model() and not list(run.path.glob(".*"))
 
 
 def test_import_is_complete_or_fails_unless_partial(toy, tmp_path):

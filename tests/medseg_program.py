@@ -1,0 +1,67 @@
+"""The program of medical segmentation, as the tests call it, and a network that takes no time."""
+
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import keras
+import pytest
+from typer.testing import CliRunner
+
+from apps.medical_segmentation.cli import app
+from apps.medical_segmentation.task import MedicalSegmentation
+from core.layers.resize import NearestUpsampling
+from core.model_card import ModelCard
+from core.network import Network
+
+
+def medseg(*arguments, code=0):
+    """Run the program, which must end with `code`; return what it printed."""
+    given = [str(argument) for argument in arguments]
+    result = CliRunner().invoke(app, given, prog_name="gossamer medseg")
+    assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
+    assert "Traceback" not in result.stderr
+    return SimpleNamespace(stdout=result.stdout, stderr=result.stderr)
+
+
+def sentence_of(*arguments) -> str:
+    """Return the one sentence the program ends with."""
+    said = medseg(*arguments, code=2).stderr
+    assert said.count("\n") == 1, said
+    return said
+
+
+@contextmanager
+def untraced():
+    """Run graphs step by step: for a few steps that is quicker than tracing them once more."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+def tiny(variant: str, input_shape, *, classes: int = 1) -> keras.Model:
+    """Return a network of an encoder's and a decoder's convolution."""
+    image = keras.Input(input_shape, name="image")
+    x = keras.layers.Conv2D(4, 3, 2, "same", activation="relu", name="encoder.0")(image)
+    x = NearestUpsampling(2, name="decoder.upsample")(x)
+    return keras.Model(image, keras.layers.Conv2D(classes, 1, name="head")(x), name="tiny")
+
+
+def card(variant: str) -> ModelCard:
+    """Return its card."""
+    return ModelCard("tiny", variant, "medseg", input_size=(32, 32), size_multiple=2,
+                     labels=("foreground",),
+                     decode={"threshold": 0.5, "protocol": "native"})  # fmt: skip
+
+
+@contextmanager
+def tiny_network():
+    """Let the program know the network "tiny" beside its own."""
+    entry = Network(tiny, {"base": {}}, card, features={2: "encoder.0"})
+    known = {**MedicalSegmentation.networks, "tiny": entry}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MedicalSegmentation, "networks", known)
+        yield
