@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from core.errors import UserError
+from core.errors import NotWritten, UserError
 
 Content = bytes | str | Callable[[Path], None]
 _UNFINISHED = ".unfinished"  # marks the name of a temporary file
@@ -44,7 +44,7 @@ def explained(path: Path) -> Iterator[None]:
         }.get(error.errno or 0)
         if reason is None:
             raise
-        raise UserError(f"{path}: cannot be written: {reason}.") from error
+        raise NotWritten(f"{path}: cannot be written: {reason}.") from error
 
 
 def write_atomic(path: str | os.PathLike, content: Content) -> Path:
@@ -56,7 +56,7 @@ def write_atomic(path: str | os.PathLike, content: Content) -> Path:
             (same suffix, same folder).
 
     Raises:
-        UserError: When the disk is full, read-only or closed to the user.
+        NotWritten: When the disk is full, read-only or closed to the user.
     """
     path = Path(path)
     with _written_aside(path, content) as temporary:

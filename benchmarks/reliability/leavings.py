@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks.reliability.scenarios import MINE
 
 BEFORE = ".before"  # where an overwritten run waits (`core.training.state`)
+_NUMBER = re.compile(rb"\d+([.,]\d+)*")
 _ADDRESS = re.compile(rb'"shared_object_id": \d+')  # Keras writes addresses in memory
 
 
@@ -63,9 +64,10 @@ def run_problem(folder: Path) -> str:
 def contents(folder: Path) -> dict[str, str]:
     """Return file → digest of what it says, for all that a command computes.
 
-    Left out are wall times (timing.csv), the id of a chain, and the date and the addresses inside a
-    .keras file. Weights, states of optimisers, histories, what TensorBoard shows, configs, TFLite
-    files, pictures and records count to the last bit.
+    Left out are wall times (timing.csv, benchmarks in metrics.json, the numbers of report.html),
+    the id of a chain, and the date and the addresses inside a .keras file. Weights, states of
+    optimisers, histories, what TensorBoard shows, configs, TFLite files, pictures and records count
+    to the last bit.
     """
     found: dict[str, str] = {}
     boards = [p for p in sorted(folder.rglob("tensorboard")) if BEFORE not in p.parts]
@@ -129,13 +131,14 @@ def _open(path: Path) -> None:
 
 def _scalars(board: Path) -> dict[tuple[str, int], float]:
     """Return (name, step) → value over all logs of a run; the end of one may be cut off."""
+    import tensorflow as tf
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
     found = {}
     for path in sorted(board.glob("events.*")):
         for event in EventFileLoader(str(path)).Load():
             for value in event.summary.value:
-                found[value.tag, event.step] = value.tensor.float_val[0]
+                found[value.tag, event.step] = float(tf.make_ndarray(value.tensor))
     return found
 
 
@@ -178,6 +181,12 @@ def _digest(path: Path) -> str:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
         document.pop("chain", None)
         digest.update(json.dumps(document, sort_keys=True).encode())
+    elif path.name == "metrics.json":
+        kept = json.loads(path.read_text(encoding="utf-8")).items()
+        values = {key: value for key, value in kept if not key.startswith("benchmark/")}
+        digest.update(json.dumps(values, sort_keys=True).encode())
+    elif path.name == "report.html":
+        digest.update(_NUMBER.sub(b"", path.read_bytes()))
     else:
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -147,17 +147,22 @@ def in_child(function: Callable[..., Any], *arguments: Any) -> Any:
     def work() -> None:
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), 2)
-        sender.send(function(*arguments))
+        try:
+            sender.send((function(*arguments), ""))
+        except Exception as error:
+            sender.send((None, f"{function.__name__}: {type(error).__name__}: {error}"))
 
     process = context.Process(target=work)
     process.start()
     sender.close()
     try:
-        found = receiver.recv()
+        found, failure = receiver.recv()
     except EOFError:
-        raise RuntimeError(f"{function.__name__} failed in its process") from None
+        found, failure = None, f"{function.__name__}: its process died"
     finally:
         process.join()
+    if failure:
+        raise RuntimeError(failure)
     return found
 
 

@@ -13,6 +13,8 @@ from benchmarks.reliability.processes import ROOT, Outcome, in_child, run
 PICTURES = ROOT / "apps/super_resolution/sample_data"
 MASKED = ROOT / "apps/medical_segmentation/sample_data"
 PEOPLE = ROOT / "apps/person_reid/sample_data"
+FEW_STEPS = ("--set", "steps_per_epoch=6")  # of an epoch, which is a kill's moment sooner
+TILED = ("--tile", "48", "--overlap", "8", "--scheme", "average")  # not quite the same pictures
 MINE = {".mine.json": '{"of": "the user"}\n', "notes.txt": "of the user\n"}  # beside the results
 
 
@@ -57,8 +59,8 @@ class Commands:
     """
 
     def __init__(self, made: Path, out: Path):
-        self.run, self.masks, self.embedder = (
-            made / name for name in ("run", "masks.tflite", "embedder.tflite")
+        self.run, self.masks, self.embedder, self.gallery = (
+            made / name for name in ("run", "masks.tflite", "embedder.tflite", "gallery.npz")
         )
         self.checkpoint, self.out = made / "checkpoint.npz", out
 
@@ -96,7 +98,7 @@ class Commands:
             enlarged,
             masked.over((*masks, "--set", "threshold=0.2")),
             masked,
-            enlarged.over((*pictures, "--scheme", "zero")),
+            enlarged.over((*pictures, *TILED)),
         ]
 
     def import_(self) -> list[Scenario]:
@@ -115,9 +117,9 @@ class Commands:
     def upscale(self) -> list[Scenario]:
         """Enlarged pictures with comparisons, as JPEG."""
         begin = ("superres", "upscale", str(self.run), str(PICTURES / "test"), "--compare",
-                 "--format", "jpg", *self._to())  # fmt: skip
+                 "--picture-format", "jpg", *self._to())  # fmt: skip
         found = Scenario("upscale", self.out, begin, sources=(self.run, PICTURES))
-        return [found, found.over((*begin, "--scheme", "zero"))]
+        return [found, found.over((*begin, *TILED))]
 
     def extract(self) -> list[Scenario]:
         """Embeddings of the queries; over those of length one."""
@@ -127,11 +129,16 @@ class Commands:
         return [found, found.over((*begin, "--normalize"))]
 
     def index(self) -> list[Scenario]:
-        """The same under its other name, with one embedding a person and camera."""
+        """The same under its other name; over one embedding a person and camera."""
         file = ("--out", str(self.out / "gallery.npz"))
         begin = ("reid", "index", str(self.embedder), str(PEOPLE / "query"), *file)
         found = Scenario("index", self.out, begin, sources=(self.embedder, PEOPLE))
         return [found, found.over((*begin, "--tracklets", "name"))]
+
+    def simulate(self) -> list[Scenario]:
+        """A small data set of drawn people, in a new folder only."""
+        few = ("--people", "4", "--cameras", "2", "--per-camera", "1")
+        return [Scenario("simulate", self.out, ("reid", "simulate", *few, *self._to()))]
 
     def report(self) -> list[Scenario]:
         """The page of a run that lies in the folder."""
@@ -144,12 +151,12 @@ class Commands:
                  "--per-sample", str(self.out / "scores.csv"))  # fmt: skip
         return [Scenario("evaluate", self.out, begin, earlier=self._training(5))]
 
-    def verify(self) -> list[Scenario]:
-        """A file that lies in the folder, which is only read."""
-        earlier = exporting(self.run, "float32", self.out / "x.tflite")
-        begin = ("superres", "verify", str(self.out / "x.tflite"), "--run", str(self.run),
-                 "--data", "sample")  # fmt: skip
-        return [Scenario("verify", self.out, begin, earlier=earlier, sources=(self.run,))]
+    def search(self) -> list[Scenario]:
+        """Pictures and a record of what is nearest to the queries; over that of fewer."""
+        begin = ("reid", "search", str(self.embedder), str(self.gallery), str(PEOPLE / "query"),
+                 *self._to())  # fmt: skip
+        found = Scenario("search", self.out, begin, sources=(self.embedder, self.gallery, PEOPLE))
+        return [found, found.over((*begin, "--top", "2"))]
 
     def _to(self) -> tuple[str, str]:
         return ("--out", str(self.out))
@@ -160,7 +167,7 @@ class Commands:
     def _compressing(self, epochs: int) -> tuple[str, ...]:
         return (
             *("superres", "compress", str(self.run), "--method", "prune,quantize"),
-            *("--epochs", str(epochs), "--batch", "2", *self._to()),
+            *("--epochs", str(epochs), "--batch", "2", *FEW_STEPS, *self._to()),
         )
 
 
@@ -169,7 +176,7 @@ def training(out: Path, seed: int) -> tuple[str, ...]:
     return (
         *("superres", "train", "--data", "sample", "--network", "abpn", "--epochs", "3"),
         *("--batch", "2", "--set", "validate_every=1", "--set", "ema=0.9", "--seed", str(seed)),
-        *("--out", str(out)),
+        *(*FEW_STEPS, "--out", str(out)),
     )
 
 
@@ -187,6 +194,10 @@ def make(made: Path) -> None:
     for app, name, size in (("medseg", "masks", (64, 64)), ("reid", "embedder", (64, 32))):
         in_child(_untrained, app, size, made / name)
         plainly(app, "export", str(made / name), "--out", str(made / f"{name}.tflite"))
+    index = ("--out", str(made / "gallery.npz"))
+    plainly(
+        "reid", "index", str(made / "embedder.tflite"), str(PEOPLE / "bounding_box_test"), *index
+    )
     in_child(_published, made / "run", made / "checkpoint.npz")
 
 
@@ -221,7 +232,7 @@ def go_on(scenario: Scenario, log: Path, *, untouched: bool = False) -> tuple[Ou
     ways = [("the same command", begin)]
     if scenario.again and not untouched:
         ways.insert(0, ("--resume", scenario.again))
-    elif not scenario.earlier:  # results stand there, which the command says
+    elif "--overwrite" not in begin:  # results stand there, which the command says
         ways.append(("with --overwrite", (*begin, "--overwrite")))
     answers = []
     for way, arguments in ways:

@@ -91,6 +91,7 @@ def plan_chain(
         raise UserError(f"--method {','.join(methods)} names a method twice; name each once.")
     if not source.file("model.keras").is_file():
         raise UserError(f"{source.path}: holds no model.keras yet; finish the training first.")
+    source.check_whole()
     base = _fine_tuning(task, source, training or {})
     after, chain = _methods_before(source), uuid.uuid4().hex
     plans, stages, previous = [], [], source.path
@@ -223,7 +224,7 @@ def _fine_tuning(task: Task, source: RunFolder, training: Mapping[str, Any]) -> 
             raise no_such("key", name, CHANGEABLE, where="Training")
     values = source.config.to_dict()
     if source.record.get("source") == "import":  # no recipe of its own: the domain's
-        values = {**values, **dict(task.defaults)}
+        values = {**values, **task.recipe(source.config.network)}
     if not source.config.compress:
         values |= {
             "epochs": EPOCHS,

@@ -9,6 +9,7 @@ about half the speed, is only needed for that on a GPU and is left to the caller
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from core.compress.stage import Stage
 from core.compress.stages import stage_of
 from core.config import TrainConfig
 from core.data.index import Index
@@ -30,12 +30,14 @@ from core.task import Task
 from core.training.callbacks import Progress, Silent, TensorBoard, TrainingLoop, write_tables
 from core.training.optimizers import WeightAverage
 from core.training.setup import (
+    AroundNetwork,
     Validator,
     build_compressed,
     build_saved,
     build_trained,
     compile_model,
     initial_run,
+    load_encoder,
     load_initial_weights,
     settled,
     training_card,
@@ -46,13 +48,12 @@ from core.training.state import (
     STATE,
     TrainingState,
     assign,
-    bring_back,
     check_same_choices,
     forget_earlier,
-    remove_beginning,
     remove_leftovers,
-    set_aside,
+    replacing,
 )
+from core.training.transfer import Transfer
 
 
 def train(
@@ -91,6 +92,8 @@ def train(
         if earlier is None:
             raise UserError(f"{out}: holds no run to resume; say what to train.")
         config = earlier.config
+    if earlier is not None:
+        earlier.check_command(task.command)
     if config.app != task.name:
         raise UserError(f"The config is for the app '{config.app}', not for '{task.name}'.")
     network = task.network(config.network)
@@ -132,26 +135,37 @@ class _Session:
         self.task, self.config, self.card, self.index = task, config, card, index
         self.state, self.progress = state, progress
         network = task.network(config.network)
-        train_index, val_index = training_splits(index)
+        train_index, val_index = training_splits(index, validated=task.validates)
         keras.utils.set_random_seed(config.seed)
-        self.stage = stage_of(config.compress) if config.compress else Stage({})
         deploy = network.deploy
+        self.not_copied: list[str] = []
+        self.moved: Transfer | None = None
         if config.compress:
+            self.stage = stage_of(config.compress)
             self.model, self.saved = build_compressed(
                 task, network, card, config, self.stage, train_index
             )
-            self.fitted, self.not_copied = self.stage.fitted(self.model), []
+            self.fitted = self.stage.fitted(self.model)
             deploy = lambda model: model  # noqa: E731  (a deployable network was compressed)
         else:
             start = None if state.epoch else initial_run(config, task.name)
             self.model, self.fitted = build_trained(task, network, card, config)
-            self.not_copied = [] if start is None else load_initial_weights(self.model, start)
+            self.stage = AroundNetwork(self.fitted, self.model)
+            if start is not None and start.holds_encoder:
+                self.moved = load_encoder(self.model, start)
+                self.not_copied = list(self.moved.kept)
+                progress.note(f"{start.path}: {self.moved}.")
+            elif start is not None:
+                self.not_copied = load_initial_weights(self.model, start)
             self.saved = build_saved(task, network, card, config)
         compile_model(self.fitted, task, config)
         self.average = (
             None if config.ema is None else WeightAverage(self.model.variables, config.ema)
         )
-        self.validator = Validator(task, deploy, self.saved, card, val_index, batch=config.batch)
+        self.validator: Validator | None = None
+        if val_index is not None:
+            held_out = (card, val_index)
+            self.validator = Validator(task, deploy, self.saved, *held_out, batch=config.batch)
         self.data = TrainingData(task, train_index, card, config, outputs=len(self.fitted.outputs))
         steps = self.data.step_count()
         self.acting = self.stage.callbacks(self.model, epochs=config.epochs, steps=steps)
@@ -163,19 +177,12 @@ class _Session:
     ) -> RunFolder:
         """Make or reopen the run folder and train to the end."""
         remove_leftovers(out)
-        if earlier is None:
-            set_aside(out)
-        try:
+        with replacing(out) if earlier is None else contextlib.nullcontext():
             if earlier is None:
                 run = self._new_folder(out, fingerprint, record)
             else:
                 run = self._restore(earlier)
             self._go_on(run)
-        except Exception:
-            if earlier is None and not (out / STATE).exists():
-                remove_beginning(out)  # nothing was reached: let the same command be given again
-                bring_back(out)
-            raise
         return run
 
     def close(self) -> None:
@@ -234,8 +241,11 @@ class _Session:
             "fingerprint": fingerprint,
             "splits": self.index.counts(),
         }
-        source = "compress" if self.config.compress else "train"
+        source = "compress" if self.config.compress else self.task.command
         record = {"source": source, "data": data, **extra}
+        if self.moved is not None:
+            moved = {"moved": list(self.moved.moved), "resized": list(self.moved.resized)}
+            record["from_encoder"] = moved
         if self.not_copied:
             record["not_from_initial_weights"] = self.not_copied
         return RunFolder.create(out, self.config, self.card, overwrite=True, **record)

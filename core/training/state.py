@@ -10,7 +10,8 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class TrainingState:
     def save(self, folder: Path) -> Path:
         """Write the state of a run folder atomically; the old one stays if that fails."""
         record = {k: v for k, v in asdict(self).items() if k != "arrays"}
-        named = {
+        named: dict[str, Any] = {
             f"{group}/{position}": array
             for group, arrays in self.arrays.items()
             for position, array in enumerate(arrays)
@@ -71,7 +72,7 @@ class TrainingState:
 
         def write(temporary: Path) -> None:
             with temporary.open("wb") as stream:
-                np.savez(stream, record=np.array(json.dumps(record)), **named)  # type: ignore[arg-type]
+                np.savez(stream, record=np.array(json.dumps(record)), **named)
 
         return write_atomic(folder / STATE, write)
 
@@ -137,6 +138,23 @@ def check_same_choices(run: Path, old: TrainConfig, new: TrainConfig) -> None:
             )
 
 
+@contextmanager
+def replacing(folder: Path) -> Iterator[None]:
+    """Set an earlier run aside while a new one begins in its folder.
+
+    When that fails before anything was reached, the folder is as it was before, so that the same
+    command can be given again.
+    """
+    set_aside(folder)
+    try:
+        yield
+    except Exception:
+        if not _is_whole(folder):
+            remove_beginning(folder)
+            bring_back(folder)
+        raise
+
+
 def set_aside(folder: Path) -> None:
     """Move an earlier run out of the way; it is kept until the new one has a checkpoint.
 
@@ -150,6 +168,7 @@ def set_aside(folder: Path) -> None:
         if _is_whole(folder):
             forget_earlier(folder)
         if files and not kept.is_dir():
+            shutil.rmtree(making, ignore_errors=True)
             try:
                 for path in files:
                     _name_again(path, making / path.relative_to(folder))

@@ -475,6 +475,33 @@ def test_killed_around_a_file_of_a_stage(write, source, toy_data, tmp_path, monk
     assert not list(out.rglob(".*"))
 
 
+def test_killed_before_its_first_stage(source, toy_data, tmp_path, monkeypatch):
+    """Within its record the same command begins it again; after it, it can be resumed."""
+    out, announced = tmp_path / "small", []
+
+    def half_written(path, _):
+        path.parent.mkdir(parents=True)
+        path.with_name(".chain.unfinished.json").write_text('{"chain": "a", "sta')
+        raise Killed
+
+    def announce(plan):
+        announced.append(plan.begun)
+        raise Killed
+
+    plans = planned(source, out, ("prune",))
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr("core.training.compressing.write_json", half_written)
+        run_chain(ToyTask(), plans, index=toy_data)
+    with pytest.raises(UserError, match="holds no compression to resume; start one without"):
+        started_chain(out)
+    with pytest.raises(Killed):
+        run_chain(ToyTask(), plans, index=toy_data, announce=announce)
+    assert not list(out.rglob(".*"))
+    with pytest.raises(Killed):
+        run_chain(ToyTask(), started_chain(out), index=toy_data, resume=True, announce=announce)
+    assert announced == [False, False]
+
+
 @pytest.mark.slow
 def test_a_finished_chain_says_so(whole, toy_data, tmp_path):
     before, seen = results(whole), KilledAt("prune", step=1)

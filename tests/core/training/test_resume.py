@@ -192,3 +192,67 @@ def test_a_damaged_state_is_explained(content, whole, tmp_path):
     path.write_bytes((whole.path / STATE).read_bytes()[:-100] if content is None else content)
     with pytest.raises(UserError, match=r"state\.npz: is damaged; delete it"):
         TrainingState.load(tmp_path)
+
+
+def test_killed_while_an_earlier_run_was_set_aside(whole, toy_data, tmp_path, monkeypatch):
+    """Its config is gone, its weights still stand there: the new training goes on all the same."""
+    out = tmp_path / "run"
+    train(ToyTask(), config(epochs=1, seed=3), out, index=toy_data)
+    unlink = Path.unlink
+
+    def dying(path, **named):
+        unlink(path, **named)
+        if path == out / "config.yaml":
+            raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Path, "unlink", dying)
+        train(ToyTask(), config(**CHOICES), out, index=toy_data, overwrite=True)
+    assert result_of(resume(toy_data, out)) == result_of(whole)
+    assert not list(out.rglob(".*"))
+
+
+def test_killed_before_the_earlier_run_was_forgotten(whole, toy_data, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    shutil.copytree(whole.path, out)
+    (out / ".before").mkdir()
+    (out / ".before" / "config.yaml").touch()
+    resume(toy_data, out)
+    assert not list(out.rglob(".*"))
+
+
+def test_a_disk_that_is_full_at_the_config_gives_the_earlier_run_back(
+    whole, toy_data, tmp_path, monkeypatch
+):
+    out = tmp_path / "run"
+    shutil.copytree(whole.path, out)
+
+    def full(path, content):
+        if path.name == "config.yaml":
+            raise UserError(f"{path}: cannot be written: the disk is full; free some space.")
+        return files.write_atomic(path, content)
+
+    with monkeypatch.context() as patched, pytest.raises(UserError, match="the disk is full"):
+        patched.setattr(run_folder, "write_atomic", full)
+        train(ToyTask(), config(seed=3), out, index=toy_data, overwrite=True)
+    assert result_of(RunFolder(out)) == result_of(whole)
+    assert not list(out.rglob(".*"))
+
+
+def test_killed_before_tensorboard_was_told(whole, toy_data, tmp_path, monkeypatch):
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    def shown(run: Path) -> list[tuple[str, int]]:
+        events = (e for path in run.glob("tensorboard/events.*") for e in EventFileLoader(
+            str(path)).Load())  # fmt: skip
+        return sorted((value.tag, e.step) for e in events for value in e.summary.value)
+
+    def dying(*_):
+        raise Killed
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr("core.training.callbacks.TensorBoard.write", dying)
+        train(ToyTask(), config(**CHOICES), out, index=toy_data)
+    resume(toy_data, out)
+    assert shown(out) == shown(whole.path)
