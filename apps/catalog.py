@@ -47,6 +47,9 @@ SYSTEMS = {
     "barlow_swin": System(
         "medseg", "Barlow-Swin (arXiv 2025)", "apps.medical_segmentation.models.barlow_swin"
     ),
+    "lightm_unet": System(
+        "medseg", "LightM-UNet (arXiv 2024)", "apps.medical_segmentation.models.lightm_unet"
+    ),
     "imdn": System("superres", "IMDN (ACM MM 2019)", "apps.super_resolution.models.imdn"),
     "span": System("superres", "SPAN (CVPRW 2024)", "apps.super_resolution.models.span"),
     "xlsr": System("superres", "XLSR (CVPRW 2021)", "apps.super_resolution.models.xlsr"),

@@ -19,6 +19,12 @@ from core.checkpoints import load_torch_state, torch_state
 from core.engines import output_error
 from core.layers.clip import Clip
 
+# Options of a builder that leave blocks out which are equal to others, where the converter would
+# take a minute for all of them.
+FEWER_BLOCKS = {"lightm_unet": {"depths": (1, 1, 1, 1)}}
+# Sound factors of the norms where the search below does not find them: the first norm of this
+# network takes away what disturbs its input, and above these factors other noise grows too much.
+GAINS = {"lightm_unet": (0.1,)}
 VARIANTS = [(name, v) for name in catalog.names() for v in catalog.network(name).variants]
 
 
@@ -36,6 +42,11 @@ def small_shape(name: str) -> tuple[int, int, int]:
     return (2 * unit, 3 * unit, card.channels)
 
 
+def build(name: str, **arguments) -> keras.Model:
+    """Return the smallest variant, with one of several equal blocks where those are many."""
+    return catalog.build(name, smallest(name), **FEWER_BLOCKS.get(name, {}), **arguments)
+
+
 @cache
 def trained_like(name: str) -> keras.Model:
     """Return the smallest variant with weights of a plausible scale and live statistics.
@@ -45,9 +56,9 @@ def trained_like(name: str) -> keras.Model:
     largest factors are taken that are sound.
     """
     keras.utils.set_random_seed(1)
-    model = catalog.build(name, smallest(name), input_shape=small_shape(name))
+    model = build(name, input_shape=small_shape(name))
     inputs = samples(name)[:1]
-    for gain in (1.0, 0.5, 0.25):
+    for gain in GAINS.get(name, (1.0, 0.5, 0.25)):
         load_torch_state(model, _plausible_state(model, gain))
         disturbed = inputs * np.float32(1 + 1e-6)
         if output_error(*(network_checks.outputs_of(model, x) for x in (inputs, disturbed))) < 1e-4:
@@ -94,8 +105,8 @@ def check_macs(name: str, variant: str) -> None:
     """Where the card says "GMACs at HxW", the kernels have so many, to its last digit."""
     network, card = catalog.network(name), catalog.card(name, variant)
     for what, number in card.published.items():
-        if size := re.fullmatch(r"GMACs at (\d+)x(\d+)", what):
-            shape = (int(size[1]), int(size[2]), card.channels)
+        if size := re.fullmatch(r"GMACs at (\d+(?:x\d+)+)", what):
+            shape = (*map(int, size[1].split("x")), card.channels)
             counted = network_checks.macs(network.build(variant, shape)) / 1e9
             digits = len(str(number).partition(".")[2])
             assert round(counted, digits) == number
@@ -114,15 +125,20 @@ def check_seed_decides_the_start(name: str) -> None:
 
     def kernels(seed: int) -> list[np.ndarray]:
         keras.utils.set_random_seed(seed)
-        model = catalog.build(name, smallest(name))
+        model = build(name)
         return [np.asarray(w) for w in model.trainable_weights if len(w.shape) > 1]
 
     first, again, other = kernels(1), kernels(1), kernels(2)
     for a, b, c in zip(first, again, other, strict=True):
         np.testing.assert_array_equal(a, b)
-        assert not np.array_equal(a, c)
+        assert not np.array_equal(a, c) or _is_table(a)
     for i, a in enumerate(first):
-        assert not any(np.array_equal(a, b) for b in first[:i])
+        assert not any(np.array_equal(a, b) for b in first[:i]) or _is_table(a)
+
+
+def _is_table(weight: np.ndarray) -> bool:
+    """Whether a start is a row of different numbers, several times (Mamba's rates), not random."""
+    return bool((weight == weight[:1]).all()) and len(np.unique(weight[0])) == weight[0].size > 1
 
 
 def check_refuses_wrong_size(name: str) -> None:
@@ -173,9 +189,9 @@ def check_open_size_equals_fixed(name: str) -> None:
     fixed = trained_like(name)
     if not catalog.network(name).any_size:
         with pytest.raises(ValueError, match=r"`input_shape`.*None"):
-            catalog.build(name, smallest(name), input_shape=(None, None, fixed.input.shape[3]))
+            build(name, input_shape=(None, None, fixed.input.shape[3]))
         return
-    opened = catalog.build(name, smallest(name), input_shape=(None, None, fixed.input.shape[3]))
+    opened = build(name, input_shape=(None, None, fixed.input.shape[3]))
     network_checks.check_open_size(fixed, opened, samples(name)[:2])
 
 

@@ -42,7 +42,7 @@ class Golden:
         )
         noise = np.random.default_rng(seed).standard_normal(tuple(shape)).astype(np.float32)
         values = (mean + deviation * noise).astype(np.float32)
-        return values if self.channels_last else values.transpose(0, 2, 3, 1)
+        return values if self.channels_last else np.moveaxis(values, 1, -1)
 
     @property
     def channels_last(self) -> bool:
@@ -69,17 +69,15 @@ class Golden:
 
         Args:
             name: Of the output.
-            value: (N, H, W, C), or (N, C) where the published one may have sides of one. A file of
-                a Keras network may have (N, H·W, C).
+            value: (N, …, C), or (N, C) where the published one may have sides of one. What a file
+                has as tokens (N, H·W, C) may come as an image.
         """
         expected, shape, stride = self.outputs[name]
         value = np.asarray(value)
-        if self.channels_last:
-            value = (
-                value.reshape(*value.shape[:-3], -1, value.shape[-1]) if len(shape) == 3 else value
-            )
-        elif value.ndim == 4:
-            value = value.transpose(0, 3, 1, 2)
+        if value.ndim > 3 and len(shape) == 3:
+            value = value.reshape(len(value), -1, value.shape[-1])
+        elif value.ndim > 3 and not self.channels_last:
+            value = np.moveaxis(value, -1, 1)
         if value.ndim == 2 and shape[2:] == (1, 1):
             value = value[..., None, None]
         assert value.shape == shape, (name, value.shape, shape)

@@ -30,18 +30,6 @@ def sentence_of(*arguments) -> str:
     return said
 
 
-@contextmanager
-def untraced():
-    """Run graphs step by step: for a few steps that is quicker than tracing them once more."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(False)
-
-
 def tiny(variant: str, input_shape, *, classes: int = 1) -> keras.Model:
     """Return a network of an encoder's and a decoder's convolution."""
     image = keras.Input(input_shape, name="image")

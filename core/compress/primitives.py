@@ -25,12 +25,16 @@ from core.compress.primitive_attention import (
     table_sum,
 )
 from core.compress.primitive_layers import AddEpsilon, ChannelMean, InverseRoot
+from core.compress.primitive_mamba import causal_conv, learned_scale
 from core.compress.primitive_rewriter import PrimitiveRewriter
 from core.compress.scheme import Scheme
 from core.errors import UserError
+from core.layers.group_norm import group_matrices
 from core.layers.instance_norm import InstanceNormalization
+from core.layers.mamba import CausalDepthwiseConv
 from core.layers.own_range import OwnRange
 from core.layers.patches import LearnedPositions
+from core.layers.scale import LearnedScale
 from core.layers.window_attention import RelativePositionBias, ShiftMask
 
 CONVOLUTIONS_1D = (keras.layers.Conv1D, keras.layers.DepthwiseConv1D)
@@ -176,6 +180,23 @@ class _Primitives(PrimitiveRewriter):
     def instance_norm(self, call: Call) -> None:
         """Instance normalisation, operator by operator."""
         self.normalise(call, partial(keras.layers.GlobalAveragePooling2D, keepdims=True))
+
+    def group_norm(self, call: Call) -> None:
+        """Group normalisation of images: a group's mean is the mean of its channels' means."""
+        layer, x = call.operation, self.input(call)
+        if len(x.shape) != 4 or layer.axis not in (-1, 3):
+            raise UserError(
+                f"{layer.name} ({type(layer).__name__}): does not normalise the last axis of "
+                "images, so it has no integer form; leave it in float "
+                f"(exceptions={{'{layer.name}': 'float'}})."
+            )
+        joining, parting = group_matrices(x.shape[-1], layer.groups)
+
+        def mean(name: str) -> Callable:
+            pool = keras.layers.GlobalAveragePooling2D(keepdims=True, name=name)
+            return lambda x: self.dense(pool(x), joining @ parting, None, f"{name}.groups")
+
+        self.normalise(call, mean)
 
     def normalise(self, call: Call, mean: Callable, *, centring: bool = True) -> None:
         """Take out what `mean` finds, divide by the root of the mean square, scale and shift."""
@@ -344,6 +365,9 @@ RULES = (
         _Primitives.layer_norm,
     ),
     (InstanceNormalization, _Primitives.instance_norm),
+    (keras.layers.GroupNormalization, _Primitives.group_norm),
+    (CausalDepthwiseConv, causal_conv),
+    (LearnedScale, learned_scale),
     (keras.layers.MultiHeadAttention, attention),
     ((LearnedPositions, RelativePositionBias), table_sum),
     (ShiftMask, shift_mask),

@@ -59,10 +59,20 @@ class Scheme:
             one_of(value, EXCEPTIONS, f"Quantization: the exception for '{name}'")
 
     def exception(self, operation) -> str | None:
-        """Return "float", "pass" or None for a layer, by its name or its class's name."""
-        by_kind = self.exceptions.get(type(operation).__name__)
+        """Return "float", "pass" or None for a layer, by its name or its class's name.
+
+        A layer whose class says `always_float` is "float" unless its exception says otherwise.
+        """
+        kind = type(operation)
+        default = "float" if getattr(kind, "always_float", False) else None
+        by_kind = self.exceptions.get(kind.__name__, default)
         return self.exceptions.get(operation.name, by_kind)
 
     def to_dict(self) -> dict:
         """Return the choices as JSON-ready values."""
         return asdict(self)
+
+
+def floating_layers(model) -> list[str]:
+    """Return the names of a Keras model's layers that stay in float whatever is chosen."""
+    return [layer.name for layer in model.layers if getattr(type(layer), "always_float", False)]

@@ -12,8 +12,9 @@ import golden_files
 import numpy as np
 import pytest
 import torch_files
-from medseg_program import medseg, untraced
+from medseg_program import medseg
 from PIL import Image
+from untraced import untraced
 
 from apps.medical_segmentation.task import SAMPLE_DATA
 from core.run_folder import RunFolder

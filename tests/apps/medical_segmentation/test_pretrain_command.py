@@ -5,7 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
-from medseg_program import medseg, sentence_of, tiny_network, untraced
+from medseg_program import medseg, sentence_of, tiny_network
+from untraced import untraced
 
 from apps.medical_segmentation.task import SAMPLE_DATA, TASK
 from core.command_line import choices
