@@ -21,6 +21,7 @@ from core.export.weights import (
     Difference,
     differences,
     kernel_layers,
+    plain_layers,
     weights_of,
 )
 from core.model_card import ModelCard
@@ -136,8 +137,9 @@ def check_kernels(
         The layers that differ.
     """
     layers = kernel_layers(beside.keras.model)
-    found = weights_of(beside.content, layers)
-    expected = weights_of(beside.reference, layers)
+    plain = plain_layers(beside.keras.model)
+    found = weights_of(beside.content, layers, plain)
+    expected = weights_of(beside.reference, layers, plain)
     own_int8 = result.precision == "int8" and document.get("calibrator") != "converter"
     known = document.get("equalized")
     choices = {"biases": not document.get("biases_corrected"), "strangers": not own_int8}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -63,13 +63,17 @@ class Difference:
     kind: str
 
 
-def weights_of(content: bytes, layers: Collection[str] = ()) -> list[Weights]:
+def weights_of(
+    content: bytes, layers: Collection[str] = (), without: Collection[str] = ()
+) -> list[Weights]:
     """Return the weights of a float file (`core.export.unrounded`) in the order of computation.
 
     Args:
         content: The file.
         layers: Names of the network's layers with a kernel; what a converter, or the copies of a
             shared layer, added to them is taken off.
+        without: Names of its layers without one: a product inside them is with a constant (the
+            means of a group normalisation), which an export may compute otherwise.
     """
     activations = names("ActivationFunctionType")
     found = []
@@ -78,12 +82,15 @@ def weights_of(content: bytes, layers: Collection[str] = ()) -> list[Weights]:
         kernel = None if position is None else operator.inputs[position]
         if kernel is None or not kernel.constant or len(kernel.shape) < 2:
             continue
+        layer = layer_name(operator, set(layers)) or kernel.name
+        if "/" in layer and layer.partition("/")[0] in without:
+            continue
         bias, array = _bias(operator), real_values(kernel)
         if operator.name == "CONV_2D" and array.shape[1:3] == (1, 1):
             array = array[:, 0, 0]
         found.append(
             Weights(
-                layer_name(operator, set(layers)) or kernel.name,
+                layer,
                 operator.name,
                 array,
                 None if bias is None else real_values(bias),
@@ -97,6 +104,12 @@ def kernel_layers(model) -> set[str]:
     """Return the names of a Keras model's layers that have a kernel."""
     layers = model._flatten_layers(include_self=False)
     return {layer.name for layer in layers if any(len(w.shape) > 1 for w in layer.weights)}
+
+
+def plain_layers(model) -> set[str]:
+    """Return the names of a Keras model's layers that have none."""
+    layers = model._flatten_layers(include_self=False)
+    return {layer.name for layer in layers} - kernel_layers(model)
 
 
 def layer_name(operator: Operator, known: set[str]) -> str:
@@ -149,7 +162,7 @@ def differences(
     def equal(made: Weights, wanted: Weights) -> bool:
         return error_of(made, wanted) <= tolerance
 
-    pairs, rest = _paired(found, expected, equal)
+    pairs, rest = _paired(_joined(found, expected), expected, equal)
     rebuilt = {w.layer for w, made in pairs if made is None and _parts_of(w, rest)}
     listed: dict[str, Difference] = {}
     for wanted, made in pairs:
@@ -175,6 +188,41 @@ def differences(
         known = Difference(made.layer, np.inf, "is not in the network", "stranger")
         listed.setdefault(made.layer, known)
     return list(listed.values())
+
+
+def _joined(found: Sequence[Weights], expected: Sequence[Weights]) -> list[Weights]:
+    """Return the weights with the parts of a layer, `name.0`, `name.1`, … as that layer again.
+
+    An integer export makes them of a dense layer whose outputs are split
+    (`core.compress.primitive_attention.split_dense`).
+    """
+    shapes = {w.layer: w.kernel.shape for w in expected}
+    parts: dict[str, list[tuple[int, Weights]]] = {}
+    for made in found:
+        name, _, number = made.layer.rpartition(".")
+        if name in shapes and made.layer not in shapes and number.isdecimal():
+            parts.setdefault(name, []).append((int(number), made))
+    whole: dict[int, Weights | None] = {}
+    for name, numbered in parts.items():
+        by_number = dict(numbered)
+        if sorted(number for number, _ in numbered) != [*range(len(numbered))]:
+            continue  # of a shared layer there are several
+        listed = [by_number[number] for number in range(len(numbered))]
+        kernel = _side_by_side([part.kernel for part in listed], listed[0].channel_axis)
+        if kernel is not None and kernel.shape == shapes[name]:
+            biases = [part.bias for part in listed if part.bias is not None]
+            bias = np.concatenate(biases) if len(biases) == len(listed) else None
+            whole |= dict.fromkeys(map(id, listed))
+            whole[id(listed[0])] = replace(listed[0], layer=name, kernel=kernel, bias=bias)
+    made_whole = (whole.get(id(made), made) for made in found)
+    return [made for made in made_whole if made is not None]
+
+
+def _side_by_side(kernels: Sequence[np.ndarray], axis: int) -> np.ndarray | None:
+    try:
+        return np.concatenate(kernels, axis)
+    except ValueError:  # of other shapes
+        return None
 
 
 def _parts_of(wanted: Weights, rest: Sequence[Weights]) -> list[Weights]:

@@ -1,0 +1,37 @@
+"""Kernels of a file beside those of its network, where an export gave them another form."""
+
+import numpy as np
+import pytest
+
+from core.export.weights import Weights, differences
+
+RNG = np.random.default_rng(0)
+KERNEL = RNG.standard_normal((6, 4)).astype(np.float32)
+BIAS = RNG.standard_normal(6).astype(np.float32)
+DENSE = Weights("block.qkv", "FULLY_CONNECTED", KERNEL, BIAS, "NONE")
+
+
+def part(number: int, rows: slice, kernel=KERNEL) -> Weights:
+    return Weights(f"block.qkv.{number}", "CONV_2D", kernel[rows], BIAS[rows], "NONE")
+
+
+@pytest.mark.parametrize(
+    "order", [(0, 1), (1, 0)], ids=["in order", "computed the other way round"]
+)
+def test_a_dense_layer_may_be_stored_in_parts(order):
+    parts = [part(0, slice(0, 2)), part(1, slice(2, 6))]
+    assert differences([parts[place] for place in order], [DENSE], 1e-4) == []
+
+
+def test_a_change_in_a_part_is_a_change_of_the_layer():
+    parts = [part(0, slice(0, 2)), part(1, slice(2, 6), 2 * KERNEL)]
+    (found,) = differences(parts, [DENSE], 1e-4)
+    assert found.layer == "block.qkv" and found.error == pytest.approx(
+        np.linalg.norm(KERNEL[2:]) / np.linalg.norm(KERNEL), rel=1e-5
+    )
+
+
+def test_parts_do_not_stand_for_another_layer_of_their_shape():
+    other = Weights("head", "FULLY_CONNECTED", KERNEL[:2].copy(), None, "NONE")
+    (found,) = differences([part(0, slice(0, 2)), part(1, slice(2, 6))], [DENSE, other], 1e-4)
+    assert (found.layer, found.how) == ("head", "is missing")
