@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-FITTING_ROUNDS = 6
+FITTING_ROUNDS, SIGNED_ROUNDS = 6, 40
 MOVING_CHANNELS = ("transposed", "ordered")  # changes that put values into other channels
+# Factors are fitted step by step; no other kernel of many channels comes as near.
+FOLDED_TOLERANCE = 0.02
 
 
 def relative_error(made: np.ndarray, wanted: np.ndarray) -> float:
@@ -24,14 +26,17 @@ def relative_error(made: np.ndarray, wanted: np.ndarray) -> float:
     return error if np.isfinite(error) else np.inf
 
 
-def rescaled_error(made: np.ndarray, wanted: np.ndarray, channel_axis: int) -> float:
-    """Return the relative error up to positive factors of output and input channels."""
+def rescaled_error(
+    made: np.ndarray, wanted: np.ndarray, channel_axis: int, *, signed: bool = False
+) -> float:
+    """Return the relative error up to factors of output and input channels, positive or signed."""
     made, wanted = common_part(made, wanted)
     if made.shape != wanted.shape or not np.isfinite(made).all():
         return np.inf
     fitted = wanted
-    for axis in (channel_axis, made.ndim - 1) * FITTING_ROUNDS:
-        fitted = scaled(fitted, np.maximum(channel_factors(made, fitted, axis), 0.0), axis)
+    for axis in (channel_axis, made.ndim - 1) * (SIGNED_ROUNDS if signed else FITTING_ROUNDS):
+        factors = channel_factors(made, fitted, axis)
+        fitted = scaled(fitted, factors if signed else np.maximum(factors, 0.0), axis)
     return relative_error(fitted, made)
 
 
@@ -83,10 +88,12 @@ def explained(
             error = rescaled_error(kernel, changed, channel_axis)
         if error <= 2 * tolerance:
             return kind, how
+    bound = max(2 * tolerance, FOLDED_TOLERANCE)
     for kind, how, changed in listed:  # before a normalisation was folded into its channels
         if (
             kind in MOVING_CHANNELS
-            and rescaled_error(kernel, changed, channel_axis) <= 2 * tolerance
+            and min(kernel.shape[channel_axis], kernel[..., 0].size) > 2
+            and rescaled_error(kernel, changed, channel_axis, signed=True) <= bound
         ):
             return kind, how
     return "other", ""
@@ -141,13 +148,14 @@ def order_of(made: np.ndarray, like: np.ndarray, axis: int) -> np.ndarray | None
     """Return the order of `like`'s channels in another array.
 
     Returns:
-        For each channel of `made` the one of `like` that points in the same direction; None where
-        that is no order, or each is in its place.
+        For each channel of `made` the one of `like` that points in the same direction, or, under a
+        normalisation that turns signs, in the opposite one; None where that is no order, or each
+        is in its place.
     """
     first, second = (np.moveaxis(a, axis, 0).reshape(a.shape[axis], -1) for a in (made, like))
     units = [a / np.maximum(np.linalg.norm(a, axis=1, keepdims=True), 1e-30)
              for a in (first, second)]  # fmt: skip
-    order = (units[0] @ units[1].T).argmax(axis=1)
+    order = np.abs(units[0] @ units[1].T).argmax(axis=1)
     is_order = len(set(order.tolist())) == len(order)
     return order if is_order and (order != np.arange(len(order))).any() else None
 

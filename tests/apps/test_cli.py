@@ -115,7 +115,7 @@ def test_apps_lists_the_catalog():
         "app": "medseg",
         "command": "gossamer medseg",
         "summary": "medical image segmentation (2-D)",
-        "networks": ["mk_unet", "barlow_swin"],
+        "networks": ["mk_unet", "barlow_swin", "lightm_unet"],
     }
     listed = [name for row in found["apps"] for name in row["networks"]]
     assert sorted(listed + found["backbones"]) == sorted(SYSTEMS)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from core.export.kernel_changes import explained
 from core.export.weights import Weights, differences
 
 RNG = np.random.default_rng(0)
@@ -35,3 +36,20 @@ def test_parts_do_not_stand_for_another_layer_of_their_shape():
     other = Weights("head", "FULLY_CONNECTED", KERNEL[:2].copy(), None, "NONE")
     (found,) = differences([part(0, slice(0, 2)), part(1, slice(2, 6))], [DENSE, other], 1e-4)
     assert (found.layer, found.how) == ("head", "is missing")
+
+
+FOLDED = np.array([0.5, -2.0, 1.5, -0.7, 1.1, 0.9, -1.3, 3.0], np.float32)  # of a normalisation
+
+
+def test_a_kernel_transposed_before_a_norm_was_folded_into_it():
+    kernel = RNG.standard_normal((8, 8)).astype(np.float32)
+    made, wanted = FOLDED[:, None] * kernel.T, FOLDED[:, None] * kernel
+    assert explained(made, wanted, 0, 1e-4)[0] == "transposed"
+    assert explained(RNG.standard_normal((8, 8)).astype(np.float32), wanted, 0, 1e-4)[0] == "other"
+
+
+def test_channels_reordered_before_a_norm_was_folded_into_them():
+    kernel = RNG.standard_normal((1, 3, 3, 8)).astype(np.float32)
+    order = np.roll(np.arange(8), 1)
+    assert explained(FOLDED * kernel[..., order], FOLDED * kernel, 3, 1e-4)[0] == "ordered"
+    assert explained(FOLDED * kernel, kernel, 3, 1e-4)[0] == "scaled channels"
