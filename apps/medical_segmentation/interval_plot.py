@@ -11,7 +11,7 @@ import numpy as np
 from core.drawing import PALETTE, Sheet, shortened, text_width
 
 _TEXT, _SMALL = 20, 17  # pixels
-_ROW, _PANEL, _GAP, _EDGE, _HEAD, _FOOT = 52, 300, 44, 24, 58, 44
+_ROW, _PANEL, _GAP, _EDGE, _HEAD, _FOOT = 52, 300, 64, 24, 58, 44
 _GRID, _AXIS = (222, 226, 230), (120, 128, 136)
 _LONGEST = 44  # characters of a name
 
@@ -56,7 +56,13 @@ def interval_plot(names: Sequence[str], panels: Sequence[Panel], note: str) -> n
 def _draw_panel(sheet: Sheet, panel: Panel, left: int, floor: int) -> None:
     sheet.write(panel.title, (left, _HEAD // 2), size=_TEXT, middle=True)
     finite = [v for values in panel.values for v in values if math.isfinite(v)]
-    marks = _marks(min(finite, default=0.0), max(finite, default=1.0))
+    low, high = min(finite, default=0.0), max(finite, default=1.0)
+    span = 4 * 10.0**-panel.decimals  # of less than this the numbers beside the dots tell nothing
+    if high - low < span:
+        middle = (low + high) / 2
+        low = max(middle - span / 2, min(low, 0.0))
+        high = low + span
+    marks = _marks(low, high)
 
     def x(value: float) -> int:
         return left + round((value - marks[0]) / (marks[-1] - marks[0]) * _PANEL)

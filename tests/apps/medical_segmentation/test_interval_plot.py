@@ -22,7 +22,7 @@ def written(monkeypatch):
     return boxes
 
 
-@pytest.mark.parametrize("high", [1e-3, 0.97, 99.0, 1234.5, 4e6])
+@pytest.mark.parametrize("high", [4e-10, 1e-3, 0.97, 99.0, 1234.5, 4e6])
 def test_no_label_lies_over_another_or_beyond_the_edge(high, written):
     names = ["a", "runs/" + 40 * "long_name_", "c.tflite", "d"]
     values = [(high, high, high), (high / 2, 0.0, high), (float("nan"),) * 3, (0.0, 0.0, high / 9)]
@@ -44,3 +44,14 @@ def test_a_dot_stands_where_its_value_is():
     assert abs(width - module._PANEL) <= 4
     middles = [int(np.median(found)) for found in columns]
     assert abs(middles[1] - middles[0] - module._PANEL / 2) <= 4
+
+
+def test_an_axis_does_not_magnify_what_the_numbers_do_not_tell(monkeypatch):
+    texts, write = [], Sheet.write
+    monkeypatch.setattr(
+        Sheet,
+        "write",
+        lambda self, text, place, **how: texts.append(text) or write(self, text, place, **how),
+    )
+    interval_plot(["a"], [Panel("Dice", [(4e-10, 3e-10, 5e-10)], 3)], "")
+    assert "0.002" in texts and not any("e-" in text for text in texts)
