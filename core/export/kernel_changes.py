@@ -156,6 +156,9 @@ def order_of(made: np.ndarray, like: np.ndarray, axis: int) -> np.ndarray | None
     units = [a / np.maximum(np.linalg.norm(a, axis=1, keepdims=True), 1e-30)
              for a in (first, second)]  # fmt: skip
     order = np.abs(units[0] @ units[1].T).argmax(axis=1)
+    # Channels of zeros, which a converter adds to some kernels, point nowhere: they fill the rest.
+    empty = ~first.any(axis=1)
+    order[empty] = np.setdiff1d(np.arange(len(order)), order[~empty])[: empty.sum()]
     is_order = len(set(order.tolist())) == len(order)
     return order if is_order and (order != np.arange(len(order))).any() else None
 

@@ -25,7 +25,7 @@ from core.export.weights import (
     weights_of,
 )
 from core.model_card import ModelCard
-from core.tflite.graph import read_model, tensors
+from core.tflite.graph import sound_model, tensors
 
 FLOAT_BOUND = 1e-4  # of the output's largest value
 # A file may be so much farther from the network than rounding its kernels accounts for (measured:
@@ -73,7 +73,7 @@ class Beside:
         self.keras = KerasEngine(network, card)
         self.content = unrounded(content)
         self.file = LiteRTEngine(self.content, card)
-        stored = tensors(read_model(content))
+        stored = tensors(sound_model(content))
         self.ends = [_ends(stored[index]) for index in self.file.output_indices]
         self.reference = reference_file(network)
         self.inputs = {} if samples is None else {"samples": samples}

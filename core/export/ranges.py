@@ -12,7 +12,7 @@ import numpy as np
 from core.compress.noise import decibels
 from core.export.unrounded import STORAGE, unrounded
 from core.export.verification import Verification
-from core.tflite.graph import Tensor, operators, read_model, values
+from core.tflite.graph import Tensor, operators, sound_model, values
 from core.tflite.layer_names import layer_of
 from core.tflite.limits import SAME_SCALE, requantisation
 
@@ -137,7 +137,7 @@ def _groups(content: bytes, last: Sequence[int]) -> list[_Group]:
 
 def _stored(content: bytes, last: Sequence[int]) -> set[int]:
     """Return the file's output tensors and those of its float form."""
-    return {*last, *values(read_model(content).subgraphs[0].outputs)}
+    return {*last, *values(sound_model(content).subgraphs[0].outputs)}
 
 
 def _is_activation(tensor: Tensor) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.tflite.constants import values_of
-from core.tflite.graph import Operator, operators, read_model, values
+from core.tflite.graph import Operator, operators, sound_model, values
 from core.tflite.layer_names import Stored, layer_of, stored_constants
 
 FLOATS = ("float16", "float32")
@@ -83,7 +83,7 @@ def nodes_of(content: bytes) -> tuple[list[Node], set[int], Stored]:
     _merge_pads(nodes)
     for node in nodes:
         _judge(node)
-    return nodes, set(values(read_model(content).subgraphs[0].outputs)), stored
+    return nodes, set(values(sound_model(content).subgraphs[0].outputs)), stored
 
 
 def _merge_pads(nodes: list[Node]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import UserError
-from core.tflite.integrity import read_model
+from core.tflite.integrity import read_model, sound_model
 from core.tflite.unpacking import (
     IDENTIFIER,
     MALFORMED,
@@ -35,6 +35,7 @@ __all__ = [
     "operators",
     "read_bytes",
     "read_model",
+    "sound_model",
     "tensors",
     "text",
     "values",
@@ -110,7 +111,7 @@ def operators(source: str | os.PathLike | bytes) -> list[Operator]:
     Raises:
         UserError: When the file is missing, of another format or damaged.
     """
-    model = read_model(source)
+    model = sound_model(source)
     try:
         return list(_operators(model))
     except MALFORMED as error:

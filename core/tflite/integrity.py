@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+from functools import lru_cache
 
 from core.errors import UserError
 from core.tflite.operator_forms import misfit
@@ -72,9 +73,23 @@ def read_model(source: str | os.PathLike | bytes):
     return model
 
 
+def sound_model(source: str | os.PathLike | bytes):
+    """Return what `read_model` does, but shared between callers, who must not change it.
+
+    A verification asks for the same file dozens of times, and unpacking is slow.
+    """
+    try:
+        return _remembered(read_bytes(source))
+    except UserError:
+        return read_model(source)  # which says the same with the file's name
+
+
+_remembered = lru_cache(maxsize=4)(read_model)
+
+
 def check_file(source: str | os.PathLike | bytes) -> None:
     """Raise a `UserError` unless a file is sound (see `read_model`)."""
-    read_model(source)
+    sound_model(source)
 
 
 def _require(condition, problem: str) -> None:

@@ -29,6 +29,7 @@ from core.tflite.graph import (
     label,
     read_bytes,
     read_model,
+    sound_model,
     text,
 )
 from core.tflite.packing import packed
@@ -132,7 +133,7 @@ def standard_normalisation(
     """
     from flatbuffers import number_types, table
 
-    model = read_model(source)
+    model = sound_model(source)
     places = {entry.name: entry.buffer for entry in model.metadata or []}
     if BUFFER_NAME not in places or not has_data(model.buffers[places[BUFFER_NAME]]):
         return None

@@ -53,3 +53,11 @@ def test_channels_reordered_before_a_norm_was_folded_into_them():
     order = np.roll(np.arange(8), 1)
     assert explained(FOLDED * kernel[..., order], FOLDED * kernel, 3, 1e-4)[0] == "ordered"
     assert explained(FOLDED * kernel, kernel, 3, 1e-4)[0] == "scaled channels"
+
+
+def test_channels_of_zeros_that_a_converter_added_do_not_hide_an_order():
+    wide = np.zeros((1, 3, 3, 8), np.float32)
+    made, wanted = wide.copy(), wide.copy()
+    wanted[..., :6] = RNG.standard_normal((1, 3, 3, 6))
+    made[..., :6] = FOLDED[:6] * wanted[..., 5::-1]
+    assert explained(made, FOLDED * wanted, 3, 1e-4)[0] == "ordered"
