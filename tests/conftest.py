@@ -1,14 +1,29 @@
-"""For all tests: their order, and a schema for every document a command prints."""
+"""For all tests: their order, memory, and a schema for every document a command prints."""
+
+import gc
+import sys
 
 import pytest
 from json_outputs import check_output
 from typer.testing import CliRunner
+
+from core.command_line.quiet import load_tensorflow
 
 
 def pytest_collection_modifyitems(items):
     """Take the files of slow tests first, so that two workers end at about the same time."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def graphs_are_freed():
+    """Let go of a file's networks, which refer to each other in circles, before the next file."""
+    load_tensorflow()  # which also tells the collector of garbage how seldom to look
+    yield
+    sys.modules["keras"].backend.clear_session()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

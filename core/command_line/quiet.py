@@ -8,6 +8,7 @@ here, behind a redirected descriptor; later messages are real ones and stay visi
 from __future__ import annotations
 
 import base64
+import gc
 import logging
 import os
 import sys
@@ -54,6 +55,10 @@ def load_tensorflow() -> None:
             _ = tf.constant(1.0) + 1.0  # looks for devices
         for name in ("tensorflow", "absl"):  # advice to programmers, not to users
             logging.getLogger(name).setLevel(logging.ERROR)
+        # Half a million objects stay for good, and graphs come by the hundred thousand: looking for
+        # garbage among them as often as Python does by itself took a tenth of a command's time.
+        gc.freeze()
+        gc.set_threshold(100_000, 10, 20)
     finally:
         if waits:
             print("\r\x1b[2K", end="", file=sys.stderr, flush=True)

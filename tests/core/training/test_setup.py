@@ -15,6 +15,7 @@ SIGNAL = ModelCard(
     full_scale=1.0, mean=(0.0, 0.0), std=(1.0, 1.0),
 )  # fmt: skip
 VOLUME = SIGNAL.replace(input_size=(32, 32, 32))
+DATA = Index("x", "data", ())
 
 
 def config(**choices) -> TrainConfig:
@@ -22,7 +23,7 @@ def config(**choices) -> TrainConfig:
 
 
 def card_of(card: ModelCard, **choices) -> ModelCard:
-    return training_card(card, config(**choices), Index("x", "data", ()))
+    return training_card(toy_task.ToyTask(), card, config(**choices), DATA)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_pictures_become_grey_or_coloured_and_nothing_else_changes_its_channels(
 
 def test_what_a_config_leaves_open_is_settled_the_same_however_it_is_said():
     said = [config(input_size=16), config(input_size=[16, 16], channels=3)]
-    first, second = (settled(one, toy_task.ToyTask(), PICTURE) for one in said)
+    first, second = (settled(one, toy_task.ToyTask(), PICTURE, DATA) for one in said)
     assert first == second
     assert (first.input_size, first.channels, first.options["heads"]) == ((16, 16), 3, 1)
-    assert settled(config(), toy_task.ToyTask(), SIGNAL).input_size is None  # the card's
+    assert settled(config(), toy_task.ToyTask(), SIGNAL, DATA).input_size is None  # the card's
