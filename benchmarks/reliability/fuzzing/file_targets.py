@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import pickle
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.reliability.fuzzing import picture_seeds, reid_seeds
+from benchmarks.reliability.fuzzing import picture_seeds, reid_seeds, volume_seeds
 from benchmarks.reliability.fuzzing.cases import Case
 from benchmarks.reliability.fuzzing.picture_seeds import ROOT
 from benchmarks.reliability.fuzzing.reader_targets import TASKS, card_of, load_task
@@ -41,6 +42,10 @@ def targets() -> list[Target]:
             _read_to_enlarge,
             _import_pictures,
         ),
+        *(
+            Target(f"volume-{name}", summary, seeds, _read_volumes, _import_volumes, layout=layout)
+            for name, summary, seeds, layout in _VOLUMES
+        ),
         Target("video", "frames of a video", picture_seeds.video_cases, _read_video, _import_cv2),
         *(
             Target(f"checkpoint-{name}", summary, seeds, _read_checkpoint, _import_checkpoints)
@@ -70,6 +75,41 @@ def targets() -> list[Target]:
             named=False,
         ),
     ]
+
+
+# --- volumes ------------------------------------------------------------------------------------
+
+_VOLUMES = (
+    (
+        "nifti",
+        "NIfTI: versions, types, orientations, packed or not",
+        volume_seeds.nifti_cases,
+        0.04,
+    ),
+    ("dicom", "DICOM: series, run lengths, frames in one file", volume_seeds.dicom_cases, 0.2),
+)
+
+
+def _import_volumes() -> None:
+    import nibabel
+    import pydicom.pixels
+
+    del nibabel, pydicom
+    _import_tasks()
+
+
+def _read_volumes(path: Path) -> Outcome:
+    """Go the way of `medseg predict` up to the network; NIfTI files are their own labels."""
+    from apps.medical_segmentation.volumes.finding import is_nifti
+
+    task, card = load_task("medseg"), card_of("medseg")
+
+    found = []
+    for sample in task.files([path]):
+        if is_nifti(sample.inputs[0]):
+            sample = dataclasses.replace(sample, targets=sample.inputs)
+        found += complaints((lambda sample=sample: task.encode(task.load(sample, card), card),))
+    return found
 
 
 # --- pictures -----------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import contextlib
 import importlib
 from pathlib import Path
 
-from benchmarks.reliability.fuzzing import layout_seeds, reid_seeds
+from benchmarks.reliability.fuzzing import layout_seeds, reid_seeds, volume_seeds
 from benchmarks.reliability.fuzzing.cases import Case
 from benchmarks.reliability.fuzzing.target import Outcome, Target, complaints
 from core.errors import UserError
@@ -17,7 +17,11 @@ TASKS = {
     "superres": "apps.super_resolution.task",
     "reid": "apps.person_reid.task",
 }
-_SEEDS = {"medseg": layout_seeds.MEDSEG, "superres": layout_seeds.SUPERRES, "reid": reid_seeds.REID}
+_SEEDS = {
+    "medseg": {**layout_seeds.MEDSEG, **volume_seeds.VOLUMES},
+    "superres": layout_seeds.SUPERRES,
+    "reid": reid_seeds.REID,
+}
 _LOADED = 3  # samples of an index that are brought to the network's size
 _LAYOUT = 0.6
 _SCALES = {"div2k-mild": 4, "div2k-difficult": 4, "div2k-wild": 4}  # as published
@@ -78,8 +82,10 @@ def _target(app: str, name: str, summary: str) -> Target:
 def _prepare(app: str) -> None:
     import cv2
     import h5py
+    import nibabel
+    import pydicom.pixels
     import scipy.io
     import tifffile
 
-    del cv2, h5py, scipy, tifffile
+    del cv2, h5py, nibabel, pydicom, scipy, tifffile
     load_task(app)
