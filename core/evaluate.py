@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
@@ -17,7 +17,7 @@ from core.task import Scores, Task
 def run(
     task: Task,
     engine: Engine,
-    samples: Iterable[Sample],
+    samples: Sequence[Sample],
     *,
     batch: int = 4,
     workers: int = 2,
@@ -29,7 +29,8 @@ def run(
         task: The domain.
         engine: Keras or LiteRT.
         samples: What to run on.
-        batch: Samples per engine call; at most two batches are held in memory.
+        batch: Samples per engine call, fewer where they are large (`Task.samples_at_once`); at
+            most two batches are held in memory.
         workers: Threads that decode.
         advance: Called with the number of samples done, for a progress bar.
     """
@@ -38,6 +39,7 @@ def run(
     def inputs(sample: Sample) -> np.ndarray:
         return task.prepare(sample, card)[0]
 
+    batch = task.samples_at_once(samples, batch)
     rest = iter(samples)
     with ThreadPoolExecutor(workers) as pool:
         ahead = _submit(pool, inputs, rest, batch)

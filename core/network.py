@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,8 @@ class Network:
             maps that dense tasks build upon.
         smallest: Least height and width of an input.
         any_size: Whether a model's sides may be open (None); not where positions have weights.
+        kept: Regular expression of the layers whose outputs a training on large inputs keeps; what
+            lies between is computed again (`core.training.recompute`). Empty: all is kept.
     """
 
     build: Callable[..., Any]
@@ -51,6 +54,7 @@ class Network:
     features: Mapping[int, str] = field(default_factory=dict)
     smallest: int = 1
     any_size: bool = True
+    kept: str = ""
 
     def check_variant(self, variant: str | None) -> str:
         """Return the variant's name (the default for None), or raise a `UserError`."""
@@ -139,14 +143,18 @@ def check_arguments(
         raise ValueError(f"`classes` must be a positive integer. Received: classes={classes}")
 
 
-def without_classifier(model) -> tuple[str, ...]:
+def without_classifier(model, name: str = CLASSIFIER) -> tuple[str, ...]:
     """Return patterns of the published classifier's entries for a model built without one.
 
     Such entries have no place on purpose: `core.checkpoints.load_torch_state(ignored=…)`.
+
+    Args:
+        model: The model.
+        name: What the published network calls its classifier.
     """
-    if any(layer.name == CLASSIFIER for layer in model.layers):
+    if any(layer.name == name for layer in model.layers):
         return ()
-    return (rf"{CLASSIFIER}\.(weight|bias)",)
+    return (rf"{re.escape(name)}\.(weight|bias)",)
 
 
 def network_named(name: str, networks: Mapping[str, Network | str]) -> Network:

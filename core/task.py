@@ -162,6 +162,16 @@ class Task(abc.ABC):
         """Return what a checkpoint tells of the builder's arguments ("variant", "classes")."""
         return self.network(network).infer(dict(state))
 
+    def card_for(self, card: ModelCard, config: TrainConfig, index: Index) -> ModelCard:
+        """Return the card with what follows from the domain's options, such as its decoding.
+
+        Args:
+            card: At its size, with its channels and labels.
+            config: Its options are settled.
+            index: The samples; none where a checkpoint is imported.
+        """
+        return card
+
     # --- data -------------------------------------------------------------------------------
 
     def read(self, path: str, format: str = "auto") -> Index:
@@ -204,6 +214,10 @@ class Task(abc.ABC):
             index.samples, lambda sample: ([], digest(self.load(sample, card).inputs))
         )
 
+    def data_notes(self, index: Index) -> list[str]:
+        """Return sentences about the samples that a look into their files tells, no problems."""
+        return []
+
     @abc.abstractmethod
     def load(self, sample: Sample, card: ModelCard) -> Example:
         """Decode a sample and bring it to the card's input size; the same every time (cached)."""
@@ -243,9 +257,13 @@ class Task(abc.ABC):
         """
         return None
 
-    def repeats(self, config: TrainConfig) -> int:
-        """Return how often an epoch takes each sample (patches per image)."""
+    def repeats(self, config: TrainConfig, index: Index) -> int:
+        """Return how often an epoch takes each sample of an index (patches per image)."""
         return 1
+
+    def samples_at_once(self, samples: Sequence[Sample], wished: int) -> int:
+        """Return how many samples are held and given to `infer` together, fewer if large."""
+        return wished
 
     def network_input(self, sample: Sample, card: ModelCard) -> np.ndarray:
         """Return one float32 input of exactly the card's size, to calibrate and compare with."""
@@ -302,6 +320,10 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def objective(self, config: TrainConfig) -> Objective:
         """Return loss and metrics."""
+
+    def settled_options(self, options: Mapping[str, Any], index: Index) -> dict:
+        """Return checked options, with what they leave to the data decided once for the run."""
+        return self.check_options(options)
 
     def check_options(self, options: Mapping[str, Any]) -> dict:
         """Return the domain's options completed by defaults; a `UserError` for a wrong one."""

@@ -7,7 +7,7 @@ import pytest
 from json_outputs import check_output
 from typer.testing import CliRunner
 
-from core.command_line.quiet import load_tensorflow
+from core.command_line.quiet import collect_seldom, load_tensorflow
 
 
 def pytest_collection_modifyitems(items):
@@ -16,10 +16,15 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path not in slow)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def tensorflow_is_loaded():
+    load_tensorflow()
+    collect_seldom()  # which that does where no test file loaded it before
+
+
 @pytest.fixture(scope="module", autouse=True)
 def graphs_are_freed():
     """Let go of a file's networks, which refer to each other in circles, before the next file."""
-    load_tensorflow()  # which also tells the collector of garbage how seldom to look
     yield
     sys.modules["keras"].backend.clear_session()
     gc.collect()

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # From the ground; an import goes down, or stays on its floor without going round in a circle.
 FLOORS = (
-    ("ground", ("core.errors", "core.files", "core.documents", "core.drawing")),
+    ("ground", ("core.errors", "core.files", "core.documents", "core.drawing", "core.tiling")),
     ("networks", ("core.model_card", "core.network", "core.layers", "core.checkpoints")),
     ("files of networks", ("core.tflite",)),
     ("compression", ("core.compress",)),

@@ -53,6 +53,7 @@ def compare(
     MACs and latency are those of its .tflite file, on one thread.
     """
     from apps.medical_segmentation.bootstrap import LEVEL, Bootstrap
+    from apps.medical_segmentation.volumes.volume_task import holds_volumes
     from core.command_line.progress import track
     from core.evaluate import evaluate
     from core.files import claim_file, write_atomic
@@ -91,19 +92,20 @@ def compare(
             row["parameters"] = None if run is None else parameters_of(task, run, engine, counted)
             rows.append({**row, "same_data": trained_on(run, whole)})
             advance(1)
-    said = (f"{len(index)} images ({drawn.cases} cases) of {whole.root}, split {split}; "
+    unit = "mm" if holds_volumes(index) else "pixels"
+    said = (f"{len(index)} samples ({drawn.cases} cases) of {whole.root}, split {split}; "
             f"{LEVEL:.0%} intervals of {rounds} bootstraps over cases, seed {seed}")  # fmt: skip
     if csv is not None:
         write_atomic(csv, csv_text(rows))
     if plot is not None:
-        draw(plot, rows, said)
+        draw(plot, rows, said, unit)
     if json:
         about = {"data": whole.root, "format": whole.format, "split": split, "samples": len(index),
                  "cases": drawn.cases, "level": LEVEL, "rounds": rounds, "seed": seed,
                  "protocol": found[0].protocol, "plot": plot}  # fmt: skip
         show_json({**about, "results": rows})
         return
-    show(rows, said)
+    show(rows, said, unit)
     say(f"Protocol: {found[0].protocol}")
     for path in (csv, plot):
         if path is not None:
@@ -226,9 +228,9 @@ def trained_on(run: RunFolder | None, index: Index) -> bool | None:
     return None if known is None else known == index.fingerprint()
 
 
-def show(rows: Sequence[dict[str, Any]], title: str) -> None:
-    """Print the table."""
-    columns = ("network", "Dice", "Dice less the first's", "IoU", "HD95, pixels", "parameters",
+def show(rows: Sequence[dict[str, Any]], title: str, unit: str) -> None:
+    """Print the table; distances are in `unit`."""
+    columns = ("network", "Dice", "Dice less the first's", "IoU", f"HD95, {unit}", "parameters",
                "MACs", "size", "ms")  # fmt: skip
     cells = [
         (r["source"], _cell(r, "dice", 3), _cell(r, "dice_difference", 3), _cell(r, "iou", 3),
@@ -241,8 +243,8 @@ def show(rows: Sequence[dict[str, Any]], title: str) -> None:
         say(f"Not trained on these data, or not known to be: {', '.join(others)}.")
 
 
-def draw(path: Path, rows: Sequence[dict[str, Any]], note: str) -> None:
-    """Write the picture of the table."""
+def draw(path: Path, rows: Sequence[dict[str, Any]], note: str, unit: str) -> None:
+    """Write the picture of the table; distances are in `unit`."""
     from apps.medical_segmentation.interval_plot import Panel, interval_plot
     from core.data.images import write_image
 
@@ -252,7 +254,7 @@ def draw(path: Path, rows: Sequence[dict[str, Any]], note: str) -> None:
     panels = [
         Panel(title, triples(name, f"{name}_low", f"{name}_high"), decimals)
         for title, name, decimals in (("Dice", "dice", 3), ("IoU", "iou", 3),
-                                      ("HD95, pixels", "hd95", 1))
+                                      (f"HD95, {unit}", "hd95", 1))
     ]  # fmt: skip
     panels.append(Panel("latency, ms (p10 to p90)", triples("median_ms", "p10_ms", "p90_ms"), 1))
     panels.append(Panel("size, MB", triples(*["file_bytes"] * 3, scale=1e-6), 2))

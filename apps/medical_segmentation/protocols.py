@@ -40,6 +40,11 @@ class Protocol:
     pooling: str = "pooled"
     multiclass: bool = True
 
+    def in_words(self, threshold: float = 0.5) -> str:
+        """Return name and definition at a threshold."""
+        summary = self.summary.replace("threshold 0.5", f"threshold {threshold:g}")
+        return f"{self.name}: {summary}"
+
 
 PROTOCOLS = {
     "native": Protocol(

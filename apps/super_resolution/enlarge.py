@@ -20,11 +20,11 @@ from apps.super_resolution.tiling import (
     fixed_spans,
     overlap_spans,
     padded_spans,
-    round_up,
 )
 from core.engines import Engine
 from core.errors import UserError, one_of
 from core.model_card import ModelCard, shown_size
+from core.tiling import round_up
 
 RADIUS = 32  # pixels of context where the card does not tell the network's receptive radius
 TILE = 256

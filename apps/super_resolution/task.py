@@ -165,7 +165,7 @@ class SuperResolution(Task):
             target = target.astype(np.float32) / np.float32(levels_of(card))
         return card.normalise(example.inputs), target
 
-    def repeats(self, config: TrainConfig) -> int:
+    def repeats(self, config: TrainConfig, index: Index) -> int:
         return int(self.check_options(config.options)["patches"])
 
     def network_input(self, sample: Sample, card: ModelCard) -> np.ndarray:

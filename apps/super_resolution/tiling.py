@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.tiling import check_multiple, overlap_starts, round_up
+
 SCHEMES = ("padded", "average")
 
 
@@ -72,24 +74,12 @@ def padded_spans(length: int, tile: int, pad: int, *, multiple: int = 1) -> tupl
     Raises:
         ValueError: When `tile` or `pad` is no such multiple.
     """
-    _check(multiple, tile=tile, pad=pad)
+    check_multiple(multiple, tile=tile, pad=pad)
     end = round_up(length, multiple)
     return tuple(
         Span(max(0, low - pad), min(end, low + tile + pad), low, min(length, low + tile))
         for low in range(0, length, tile)
     )
-
-
-def overlap_starts(length: int, tile: int, overlap: int, *, multiple: int = 1) -> tuple[int, ...]:
-    """Return the starts of overlapping tiles: steps of tile - overlap, and one tile at the end."""
-    _check(multiple, tile=tile)
-    step = (tile - overlap) // multiple * multiple
-    if step < 1 or overlap < 0:
-        raise ValueError(
-            f"`overlap` must be in 0..tile - {multiple}. Received: tile={tile}, overlap={overlap}"
-        )
-    last = max(0, round_up(length, multiple) - tile)
-    return (*range(0, last, step), last)
 
 
 def overlap_spans(length: int, tile: int, overlap: int, *, multiple: int = 1) -> tuple[Span, ...]:
@@ -106,7 +96,7 @@ def fixed_spans(length: int, tile: int, pad: int, *, multiple: int = 1) -> tuple
     Raises:
         ValueError: When two pads leave nothing of a tile.
     """
-    _check(multiple, tile=tile, pad=pad)
+    check_multiple(multiple, tile=tile, pad=pad)
     if tile <= 2 * pad:
         raise ValueError(f"`pad` must be below half a tile. Received: tile={tile}, pad={pad}")
     last = max(0, round_up(length, multiple) - tile)
@@ -116,14 +106,3 @@ def fixed_spans(length: int, tile: int, pad: int, *, multiple: int = 1) -> tuple
         spans.append(Span(start, start + tile, low, high))
         start, low = min(last, high - pad), high
     return (*spans, Span(last, last + tile, low, length))
-
-
-def round_up(value: int, multiple: int) -> int:
-    """Return the smallest multiple that is not below `value`."""
-    return -(-value // multiple) * multiple
-
-
-def _check(multiple: int, **values: int) -> None:
-    for name, value in values.items():
-        if value < 0 or value % multiple or (name == "tile" and value == 0):
-            raise ValueError(f"`{name}` must be a multiple of {multiple}. Received: {name}={value}")

@@ -262,8 +262,8 @@ def _untrained(app: str, size: tuple[int, int], out: Path) -> None:
     entry = task.network(network)
     index = task.read("sample", "auto")
     config = TrainConfig(app, network, variant, data="sample", input_size=size)
-    config = settled(config, task, entry.card(variant))
-    card = training_card(entry.card(variant), config, index)
+    config = settled(config, task, entry.card(variant), index)
+    card = training_card(task, entry.card(variant), config, index)
     model = entry.build(variant, task.saved_input_shape(card), **task.build_arguments(card))
     RunFolder.create(out, config, card, source="import").save_model(model)
 

@@ -95,6 +95,7 @@ def data(
         claim_file(out, overwrite=overwrite)
     index = task.read(data, format or "auto")
     groups = {sample.group for sample in index.samples if sample.group}
+    notes = [*index.notes, *task.data_notes(index)]
     summary = {
         "data": str(index.root),
         "format": index.format,
@@ -103,7 +104,7 @@ def data(
         "labels": list(index.labels),
         "groups": len(groups),
         "fingerprint": index.fingerprint(),
-        "notes": list(index.notes),
+        "notes": notes,
     }
     if not json:
         rows = [
@@ -114,7 +115,7 @@ def data(
             ("fingerprint", summary["fingerprint"]),
         ]
         show_table(("data", str(index.root)), rows)
-        for note in index.notes:
+        for note in notes:
             say(note)
     load_tensorflow()
     card = data_card(task, index)
@@ -144,7 +145,7 @@ def data_card(task: Task, index: Index) -> ModelCard:
     config = TrainConfig(
         task.name, name, variant, classes=len(index.labels) or task.defaults.get("classes", 1)
     )
-    return training_card(network.card(variant), config, index)
+    return training_card(task, network.card(variant), config, index)
 
 
 def _describe(task: Task, name: str, variant: str) -> dict:

@@ -47,7 +47,8 @@ def pretrain(
     alone will do. train --initial-weights takes the encoder over, whole or not at all.
 
     --set reaches every other choice: --set optimizer=adam, and of the two views of every image
-    options.crop, options.rotate and options.color=on.
+    options.crop, options.rotate and options.color=on. Where there are few images,
+    options.repeats=20 takes each so often in an epoch, every time as other views.
 
     With --resume only --out is needed: the choices come from the run folder.
     """

@@ -55,13 +55,20 @@ def load_tensorflow() -> None:
             _ = tf.constant(1.0) + 1.0  # looks for devices
         for name in ("tensorflow", "absl"):  # advice to programmers, not to users
             logging.getLogger(name).setLevel(logging.ERROR)
-        # Half a million objects stay for good, and graphs come by the hundred thousand: looking for
-        # garbage among them as often as Python does by itself took a tenth of a command's time.
-        gc.freeze()
-        gc.set_threshold(100_000, 10, 20)
+        collect_seldom()
     finally:
         if waits:
             print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+
+
+def collect_seldom() -> None:
+    """Let Python look for garbage less often; to be called when TensorFlow is loaded.
+
+    Half a million objects then stay for good, and graphs come by the hundred thousand: looking
+    among them as often as Python does by itself took a tenth of a command's time.
+    """
+    gc.freeze()
+    gc.set_threshold(100_000, 10, 20)
 
 
 def load_litert() -> None:

@@ -140,8 +140,9 @@ def import_(
             **{name: value for name, value in values.items() if value is not None},
         }
     )
-    config = settled(config, task, card)
-    card = training_card(card, config, Index("checkpoint", checkpoint, ()))
+    index = Index("checkpoint", checkpoint, ())
+    config = settled(config, task, card, index)
+    card = training_card(task, card, config, index)
     model = entry.build(
         variant,
         task.saved_input_shape(card),

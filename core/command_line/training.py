@@ -82,7 +82,7 @@ def run_training(ctx: typer.Context, task: Task) -> RunFolder:
     from core.training.setup import training_card
 
     if earlier is None:
-        card = training_card(entry.card(chosen.variant), chosen, index)
+        card = training_card(task, entry.card(chosen.variant), chosen, index)
         say(f"Data: {index.root}, format {index.format}, {index.describe_splits()}.", aside=json)
         line = choices.filled_in(chosen, given, card)
         if line:

@@ -57,8 +57,10 @@ def find_files(
             if is_visible(name) and name.lower().endswith(tuple(suffixes))
         ]
     if not found:
-        known = ", ".join(suffix.removeprefix(".") for suffix in suffixes)
-        raise UserError(f"{folder}: holds no {kind} files ({known}); check the path.")
+        known = ", ".join(suffix.removeprefix(".") for suffix in suffixes if suffix)
+        raise UserError(
+            f"{folder}: holds no {kind} files{f' ({known})' if known else ''}; check the path."
+        )
     return [Path(name) for name in sorted(found, key=natural_key)]
 
 

@@ -45,9 +45,13 @@ class Sample:
     extra: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def file_in(self, folder: Path, ending: str) -> Path:
-        """Return the path of a result: "a/b.jpg" and "_mask.png" give FOLDER/a/b_mask.png."""
+        """Return the path of a result: "a/b.jpg" and "_mask.png" give FOLDER/a/b_mask.png.
+
+        Only the suffix of the first input is dropped: what follows another dot belongs to the name.
+        """
         name = PurePosixPath(self.id)
-        return Path(folder) / name.with_name(f"{name.stem}{ending}")
+        suffix = (self.inputs[0] if self.inputs else name).suffix
+        return Path(folder) / name.with_name(f"{name.name.removesuffix(suffix)}{ending}")
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ class ExampleCache:
     """Decoded samples, kept in memory until a budget is used up.
 
     What does not fit is decoded each time: in a shuffled order, dropping old samples for new ones
-    would lose exactly those that are needed next.
+    would lose exactly those that are needed next. Where a task takes many parts of a sample in an
+    epoch (`Task.repeats`), that is each time for each part: such data should fit.
 
     Args:
         task: Decodes (`task.load`).
@@ -53,7 +54,10 @@ class ExampleCache:
         return len(self._kept)
 
     def load(self, sample: Sample) -> Example:
-        """Return the decoded sample; the caller may change the arrays. Safe in any thread."""
+        """Return the decoded sample; the caller may change the arrays. Safe in any thread.
+
+        Examples that their task only takes parts of may say so by copying to themselves.
+        """
         kept = self._kept.get(sample.id)
         if kept is not None:
             return copy.deepcopy(kept)
@@ -107,7 +111,7 @@ class TrainingData:
             cache_bytes = _memory_bytes() // 4
         self.epoch = 0
         self._task, self._index, self._card, self._config = task, index, card, config
-        self._outputs, self._repeats = outputs, task.repeats(config)
+        self._outputs, self._repeats = outputs, task.repeats(config, index)
         self._cache = ExampleCache(task, card, cache_bytes if config.cache else 0)
         self._workers = config.workers or len(os.sched_getaffinity(0))
         self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="samples")

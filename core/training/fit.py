@@ -99,13 +99,13 @@ def train(
     network = task.network(config.network)
     network.check_variant(config.variant)
     published = network.card(config.variant)
-    config = settled(config, task, published)
-    if earlier is not None:
-        check_same_choices(out, settled(earlier.config, task, published), config)
-    elif out.exists():
+    if earlier is None and out.exists():
         claim_folder(out, overwrite=overwrite or resume)
     index = task.read(config.data, config.format) if index is None else index
-    card = training_card(published, config, index)
+    config = settled(config, task, published, index)
+    if earlier is not None:
+        check_same_choices(out, settled(earlier.config, task, published, index), config)
+    card = training_card(task, published, config, index)
     fingerprint = index.fingerprint()
     if earlier is not None and earlier.record.get("data", {}).get("fingerprint") != fingerprint:
         raise UserError(

@@ -8,8 +8,6 @@ import tensorflow as tf
 
 from core.config import TrainConfig
 
-ADAM_EPSILON = 1e-8  # PyTorch's, with which the published recipes were tuned; Keras has 1e-7
-
 
 class L2Decay(keras.optimizers.Optimizer):
     """Adds `l2` · weight to each gradient after clipping, as PyTorch's `weight_decay` does.
@@ -45,11 +43,11 @@ def make_optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
     }
     if config.optimizer == "adamw":
         return keras.optimizers.AdamW(
-            weight_decay=config.weight_decay, epsilon=ADAM_EPSILON, **common
+            weight_decay=config.weight_decay, epsilon=config.epsilon, **common
         )
     if config.optimizer in ("adam", "amsgrad"):
         amsgrad = config.optimizer == "amsgrad"
-        optimizer = L2Adam(epsilon=ADAM_EPSILON, amsgrad=amsgrad, **common)
+        optimizer = L2Adam(epsilon=config.epsilon, amsgrad=amsgrad, **common)
     else:
         optimizer = L2SGD(momentum=config.momentum, **common)
     optimizer.l2 = config.weight_decay

@@ -50,10 +50,10 @@ class Pretraining(Task):
         "schedule": "cosine",
         "warmup_epochs": 15,
     }
-    options = {"crop": 450 / 512, "rotate": 10.0, "color": "off", "width": 256,
+    options = {"crop": 450 / 512, "rotate": 10.0, "color": "off", "repeats": 1, "width": 256,
                "off_diagonal": 0.005}  # fmt: skip
     option_values = {"color": ("off", "on")}
-    option_least = {"crop": 0.1, "rotate": 0, "width": 1, "off_diagonal": 0}
+    option_least = {"crop": 0.1, "rotate": 0, "repeats": 1, "width": 1, "off_diagonal": 0}
 
     def __init__(self, task: Task):
         self.domain = task
@@ -98,12 +98,25 @@ class Pretraining(Task):
     def classes_of(self, index: Index) -> None:
         return None
 
-    def batch_order(self, index: Index, config: TrainConfig, rng: np.random.Generator) -> None:
+    def batch_order(
+        self, index: Index, config: TrainConfig, rng: np.random.Generator
+    ) -> list[np.ndarray]:
+        """Return an epoch's batches of nearly one size.
+
+        Correlations over the few pictures of a last, small batch would be chance.
+        """
         if config.batch < 2 or len(index) < 2:
             what = f"--batch is {config.batch}" if len(index) > 1 else f"{index.root}: has 1 image"
             raise UserError(
                 f"{what}, but pre-training compares the images of a batch; give it 2 or more."
             )
+        count = len(index) * self.repeats(config, index)
+        batches = min(-(-count // config.batch), count // 2)  # none of a single picture
+        return np.array_split(rng.permutation(count), batches)
+
+    def repeats(self, config: TrainConfig, index: Index) -> int:
+        """Return how often an epoch takes each picture, so that few of them make full batches."""
+        return self.check_options(config.options)["repeats"]
 
     def load(self, sample: Sample, card: ModelCard) -> Example:
         return self.domain.load(replace(sample, targets=(), label=None), card)
@@ -114,6 +127,8 @@ class Pretraining(Task):
         """Return two views of a picture, as input and as target."""
         if not config.augment:
             raise UserError("Two views must differ: leave augment on.")
+        if example.inputs.ndim != 3:
+            raise UserError("Pre-training takes pictures, which these samples are not.")
         options = self.check_options(config.options)
         changes = {"crop": min(1.0, options["crop"]), "rotate": options["rotate"]}
         changes["color"] = options["color"] == "on"

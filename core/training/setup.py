@@ -22,19 +22,21 @@ from core.network import Network
 from core.run_folder import RunFolder
 from core.task import Scores, Task
 from core.training.optimizers import make_optimizer
+from core.training.recompute import is_large, recomputed
 from core.training.transfer import Transfer, transfer
 
 # The whitepaper (arXiv:1806.08342) found about a hundred batches enough; single images vary more.
 CALIBRATION_SAMPLES = 200
 
 
-def training_card(card: ModelCard, config: TrainConfig, index: Index) -> ModelCard:
-    """Return a network's card changed to what is trained: size, channels, labels.
+def training_card(task: Task, card: ModelCard, config: TrainConfig, index: Index) -> ModelCard:
+    """Return a network's card changed to what is trained: size, channels, labels, options.
 
     Raises:
         UserError: When size or channels do not fit the network, or the labels are not `classes`
             many.
     """
+    config = settled(config, task, card, index)
     changes = _channel_changes(card, config.channels)
     labels = config.labels or index.labels
     if labels and len(labels) != config.classes:
@@ -47,7 +49,8 @@ def training_card(card: ModelCard, config: TrainConfig, index: Index) -> ModelCa
         labels = ("foreground",) if config.classes == 1 else labels
     if labels:
         changes["labels"] = tuple(labels)
-    return card.replace(**changes).sized(config.input_size or card.input_size)
+    changed = card.replace(**changes).sized(config.input_size or card.input_size)
+    return task.card_for(changed, config, index)
 
 
 def _channel_changes(card: ModelCard, channels: int | None) -> dict:
@@ -67,14 +70,14 @@ def _channel_changes(card: ModelCard, channels: int | None) -> dict:
     }
 
 
-def settled(config: TrainConfig, task: Task, card: ModelCard) -> TrainConfig:
-    """Return the choices with what they leave to the task and to the network's card.
+def settled(config: TrainConfig, task: Task, card: ModelCard, index: Index) -> TrainConfig:
+    """Return the choices with what they leave to the task, to the network's card and to the data.
 
     A run folder then says all of it, and a training that is resumed may say it either way.
     """
     channels = card.channels if config.channels is None else config.channels
     size = None if config.input_size is None else card.sized(config.input_size).input_size
-    options = task.check_options(config.options)
+    options = task.settled_options(config.options, index)
     return dataclasses.replace(config, channels=channels, input_size=size, options=options)
 
 
@@ -107,7 +110,9 @@ def build_trained(
     with _precision(config.precision):
         shape = task.training_input_shape(card, config)
         model = _build(task, network, card, config, shape)
-        return model, task.training_graph(model, config)
+        again = network.kept and is_large(card.input_size, config.batch)
+        trained = recomputed(model, network.kept) if again else model
+        return model, task.training_graph(trained, config)
 
 
 def build_saved(task: Task, network: Network, card: ModelCard, config: TrainConfig):

@@ -11,6 +11,7 @@ from apps.medical_segmentation.data import (
     folder,
     microscopy,
     ultrasound,
+    volumes,
     xray,
 )
 from core.data.index import Index
@@ -31,6 +32,7 @@ READERS: dict[str, Reader] = {
     reader.name: reader
     for reader in (
         _SAMPLE,
+        *volumes.READERS,
         *microscopy.READERS,
         *dermoscopy.READERS,
         *ultrasound.READERS,

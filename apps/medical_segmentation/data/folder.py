@@ -24,7 +24,7 @@ _EXPECTED = (
 )
 
 
-def _parts(path: Path) -> dict[str, tuple[Path, Path]]:
+def parts(path: Path) -> dict[str, tuple[Path, Path]]:
     """Return the images and masks folders of each split, "" for data without splits.
 
     Both nestings count: `train/images` and `images/train`.
@@ -58,7 +58,7 @@ def _split_folders(path: Path) -> dict[str, Path]:
 
 
 def _fits(path: Path) -> bool:
-    return bool(_parts(path))
+    return bool(parts(path))
 
 
 def read_folder(path: Path) -> Index:
@@ -68,7 +68,7 @@ def read_folder(path: Path) -> Index:
     """
     root = layout.located(path, _fits, _EXPECTED)
     samples: list[Sample] = []
-    for split, (images, masks) in _parts(root).items():
+    for split, (images, masks) in parts(root).items():
         prefix = f"{split}/" if split else ""
         samples += layout.match(images, masks, split=split, prefix=prefix)
     samples, notes = _grouped(samples)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -89,34 +89,55 @@ def match(images: Path, masks: Path, *, split: str = "", prefix: str = "") -> li
         UserError: When a name occurs twice, an image has no mask or a mask no image.
     """
     by_name = by_stem(images, find_images(images, recursive=True))
-    bare = {IMAGE_SUFFIX.sub("", name): name for name in by_name}
-    found: dict[str, Path] = {}
-    strays = []
-    for name, mask in by_stem(masks, find_images(masks, recursive=True)).items():
-        short = MASK_SUFFIX.sub("", name)
-        image = next((n for n in (name, short, bare.get(short)) if n in by_name), None)
-        if image is None:
-            strays.append(mask)
-        elif image in found:
-            raise UserError(
-                f"{masks}: '{found[image].name}' and '{mask.name}' are both masks of "
-                f"'{by_name[image].name}'; remove or rename one."
-            )
-        else:
-            found[image] = mask
-    refuse_unpaired([path for name, path in by_name.items() if name not in found], strays)
+    found = masks_by_name(by_name, masks, by_stem(masks, find_images(masks, recursive=True)))
     return [
         Sample(id=f"{prefix}{name}", inputs=(path,), targets=(found[name],), split=split)
         for name, path in by_name.items()
     ]
 
 
-def by_stem(folder: Path, files: Iterable[Path]) -> dict[str, Path]:
+def masks_by_name(
+    images: Mapping[str, Path], folder: Path, masks: Mapping[str, Path]
+) -> dict[str, Path]:
+    """Return the mask of every image, both by their names, by the rule of `match`.
+
+    Args:
+        images: By name; the paths are for errors.
+        folder: Of the masks, for errors.
+        masks: By name.
+
+    Raises:
+        UserError: When an image has no mask or two, or a mask no image.
+    """
+    bare = {IMAGE_SUFFIX.sub("", name): name for name in images}
+    found: dict[str, Path] = {}
+    strays = []
+    for name, mask in masks.items():
+        short = MASK_SUFFIX.sub("", name)
+        image = next((n for n in (name, short, bare.get(short)) if n in images), None)
+        if image is None:
+            strays.append(mask)
+        elif image in found:
+            raise UserError(
+                f"{folder}: '{found[image].name}' and '{mask.name}' are both masks of "
+                f"'{images[image].name}'; remove or rename one."
+            )
+        else:
+            found[image] = mask
+    refuse_unpaired([path for name, path in images.items() if name not in found], strays)
+    return found
+
+
+def by_stem(
+    folder: Path,
+    files: Iterable[Path],
+    stem: Callable[[str], str] = lambda name: os.path.splitext(name)[0],
+) -> dict[str, Path]:
     """Return files by their path in `folder` without suffix; refuse one that occurs twice."""
     found: dict[str, Path] = {}
     start = len(str(folder)) + 1
     for path in files:
-        name = os.path.splitext(str(path)[start:])[0].replace(os.sep, "/")
+        name = stem(str(path)[start:]).replace(os.sep, "/")
         if name in found:
             raise UserError(
                 f"{folder}: '{found[name].name}' and '{path.name}' have the same base name; "

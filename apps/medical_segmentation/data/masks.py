@@ -46,7 +46,7 @@ def load_mask(sample: Sample, classes: int) -> np.ndarray:
             )
         lossy = path.suffix.lower() in (".jpg", ".jpeg")
         binary = classes == 1
-        values = binarise(raw, lossy=lossy) if binary else _class_indices(path.name, raw, classes)
+        values = binarise(raw, lossy=lossy) if binary else class_indices(path.name, raw, classes)
         np.maximum(merged, values, out=merged)
     return merged
 
@@ -67,11 +67,14 @@ def binarise(raw: np.ndarray, *, lossy: bool = False) -> np.ndarray:
     return (raw > (127 if lossy else 20)).astype(np.uint8)
 
 
-def _class_indices(name: str, raw: np.ndarray, classes: int) -> np.ndarray:
-    if raw.max() < classes:
+def class_indices(name: str, raw: np.ndarray, classes: int) -> np.ndarray:
+    """Return uint8 class indices of numbers of any type, or refuse others, naming the file."""
+    whole = raw.dtype.kind != "f" or (raw == np.rint(raw)).all()
+    if whole and raw.min() >= 0 and raw.max() < classes:
         return raw.astype(np.uint8)
     values = np.unique(raw).tolist()
-    shown = ", ".join(map(str, values[:_SHOWN])) + (", …" if len(values) > _SHOWN else "")
+    shown = ", ".join(f"{value:g}" for value in values[:_SHOWN])
+    shown += ", …" if len(values) > _SHOWN else ""
     raise UserError(
         f"Mask '{name}' has values {{{shown}}}; expected class indices 0..{classes - 1}. Pass "
         "--classes 1 if it is a binary mask, or store class indices."

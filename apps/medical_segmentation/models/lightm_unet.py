@@ -168,14 +168,22 @@ def infer_arguments(state: Mapping[str, np.ndarray]) -> dict:
 
 
 def card(variant: str) -> ModelCard:
-    """Return the model card with the published settings."""
+    """Return the model card with the published settings.
+
+    Volumes come as grey levels of a window of intensities, `decode["window"]`, and at a spacing,
+    `decode["spacing"]` (see `volumes.intensity` and `volumes.resample`).
+    """
     size = VARIANTS[variant]["size"]
     kind: dict[str, Any]
     labels: tuple[str, ...]
+    decode: dict[str, Any] = {"protocol": "native"}
     if len(size) == 3:
-        # Intensities normalised as the data set's: clipped, less its mean, by its deviation.
-        kind = {"channels": 1, "color_order": "", "full_scale": 1.0, "mean": (0.0,), "std": (1.0,)}
+        # Published: Hounsfield units clipped at 0.5 and 99.5 % of the data set's foreground, less
+        # its mean, by its deviation (nnU-Net). A window is the same straight line between its two
+        # ends, in 256 levels and with round numbers: what a device is to do fits in the card.
+        kind = {"channels": 1, "color_order": "", "mean": (0.5,), "std": (0.25,)}
         labels = ("background", "liver", "tumour")
+        decode |= {"window": "abdomen", "spacing": 0}
     else:
         # Published: each image by its own mean and deviation, which no file could hold.
         kind = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
@@ -192,7 +200,7 @@ def card(variant: str) -> ModelCard:
         size_multiple=MULTIPLE,
         labels=labels,
         output="logits",
-        decode={"protocol": "native"},
+        decode=decode,
         published={"parameters": VARIANTS[variant]["parameters"], **PUBLISHED.get(variant, {})},
         checkpoints="none published",
         **kind,
@@ -206,4 +214,6 @@ NETWORK = Network(
     infer=infer_arguments,
     features={2**stage: f"down_layers.{stage}" for stage in range(4)},
     smallest=MULTIPLE,
+    # The ends of the Mamba layers, of the encoder's blocks and poolings, of the decoder's blocks.
+    kept=r"down_layers\.\d(\.\d(\.1|\.conv1\.proj)?)?|up_layers\.\d\.0\.relu2",
 )

@@ -22,8 +22,8 @@ def write_run(path, seed, *, fingerprint=None, protocol="native", data="sample")
     """Write the run of a network as it is before its training."""
     index, network = TASK.read("sample"), TASK.network("tiny")
     config = TrainConfig("medseg", "tiny", "base", data=data, seed=seed)
-    config = settled(config, TASK, network.card("base"))
-    card = training_card(network.card("base"), config, index)
+    config = settled(config, TASK, network.card("base"), index)
+    card = training_card(TASK, network.card("base"), config, index)
     card = card.replace(decode={"threshold": 0.5, "protocol": protocol})
     kept = {"root": str(index.root), "fingerprint": fingerprint or index.fingerprint()}
     run = RunFolder.create(path, config, card, source="train", data=kept)

@@ -8,6 +8,7 @@ is shown with parameters that leave errors small, against the network written ou
 """
 
 from collections import OrderedDict
+from pathlib import Path
 
 import golden_files
 import keras
@@ -22,7 +23,10 @@ from core.checkpoints import load_torch_state, read, torch_state
 from core.config import TrainConfig
 from core.engines import output_error
 from core.errors import UserError
+from core.training.recompute import Recomputed, recomputed
+from core.training.setup import training_card
 
+SHARED = Path(__file__).resolve().parents[4] / "shared" / "golden"
 FIRST = "down_layers.0.1"
 STAGES = {
     "convInit": "convInit.1.conv",
@@ -42,8 +46,8 @@ ILL_CONDITIONED = {
 }
 
 
-def loaded(file: str) -> tuple[golden_files.Golden, keras.Model]:
-    golden = golden_files.load(f"lightm-unet__{file}")
+def loaded(file: str, folder: Path | None = None) -> tuple[golden_files.Golden, keras.Model]:
+    golden = golden_files.load(f"lightm-unet__{file}", folder)
     state = golden.state()
     found = NETWORK.infer(state)
     model = lightm_unet(found["variant"], golden.inputs().shape[1:], classes=found["classes"])
@@ -58,6 +62,14 @@ def test_agrees_with_the_published_network(file):
     errors = golden.errors(model, golden.inputs(), STAGES.get, STAGES)
     for name, error in errors.items():
         assert error < ILL_CONDITIONED.get((file, name), 1e-4), name
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/golden")
+def test_agrees_with_the_published_network_at_its_own_size():
+    golden, model = loaded("2d-512", SHARED)
+    errors = golden.errors(model, golden.inputs(), STAGES.get, ("convInit", "down0"))
+    assert max(errors.values()) < 1e-4, errors
 
 
 def test_pieces_agree_with_the_published_network():
@@ -161,6 +173,22 @@ def test_checkpoints_of_nnu_net_load(tmp_path):
         np.testing.assert_array_equal(found[name.removeprefix("_orig_mod.")], value)
 
 
+def test_a_training_on_large_inputs_keeps_what_layers_and_blocks_end_with():
+    shape = (16, 24, 3)
+    model = lightm_unet("2d_8", shape, depths=(1, 2, 1, 1))
+    graph = recomputed(model, NETWORK.kept)
+    segments = [layer.name for layer in graph.layers if isinstance(layer, Recomputed)]
+    ends = ["down_layers.0.1.conv1.proj", "down_layers.0", "down_layers.1.0.1",
+            "down_layers.1.1.conv1.proj", "down_layers.1.1", "down_layers.1.2.conv1.proj",
+            "down_layers.1", "down_layers.2.0.1", "down_layers.2.1.conv1.proj", "down_layers.2",
+            "down_layers.3.0.1", "down_layers.3.1.conv1.proj", "down_layers.3",
+            *(f"up_layers.{i}.0.relu2" for i in range(3))]  # fmt: skip
+    assert segments == [f"{end}.recomputed" for end in ends]
+    assert [id(v) for v in graph.variables] == [id(v) for v in model.variables]
+    image = np.random.default_rng(0).standard_normal((1, *shape)).astype(np.float32)
+    np.testing.assert_array_equal(graph(image), model(image))
+
+
 def test_half_precision_follows_float():
     shape = (16, 24, 3)
     fewer = {"depths": (1, 1, 1, 1)}
@@ -189,8 +217,13 @@ def test_images_are_no_input_of_the_variants_for_volumes():
     config = TrainConfig(app="medseg", **TASK.recipe("lightm_unet"), network="lightm_unet",
                          variant="3d_8")  # fmt: skip
     assert TASK.training_input_shape(NETWORK.card("2d_8"), config) == (512, 512, 3)
-    with pytest.raises(UserError, match=r"lightm_unet 3d_8 takes volumes.*choose a variant for im"):
-        TASK.training_input_shape(NETWORK.card("3d_8"), config)
+    images = TASK.read("sample")
+    for refused in (
+        lambda: training_card(TASK, NETWORK.card("3d_8"), config, images),
+        lambda: TASK.load(images.samples[0], NETWORK.card("3d_8")),
+    ):
+        with pytest.raises(UserError, match=r"lightm_unet 3d_8 takes volumes.*a variant for im"):
+            refused()
 
 
 @pytest.mark.parametrize(

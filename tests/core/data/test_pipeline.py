@@ -22,7 +22,7 @@ class CountingTask:
     def __init__(self, broken=(), repeats=1):
         self.loads, self.broken, self.patches = [], broken, repeats
 
-    def repeats(self, config):
+    def repeats(self, config, index):
         return self.patches
 
     def load(self, sample, card):

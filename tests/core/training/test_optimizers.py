@@ -33,6 +33,9 @@ def after_one_step(gradients, weights, **choices) -> list[float]:
         # first Adam step is the rate, whatever the gradient; AdamW: first w · (1 - 0.1 · 0.5)
         ({"optimizer": "adam", "weight_decay": 0.0}, [0.9, 1.9]),
         ({"optimizer": "adamw", "weight_decay": 0.5}, [0.85, 1.8]),
+        # a share s·g / (s·g + epsilon) of it, s = sqrt(1 - 0.999)
+        ({"optimizer": "adam", "weight_decay": 0.0, "epsilon": 1.0}, [0.991335, 1.988771]),
+        ({"optimizer": "adamw", "weight_decay": 0.0, "epsilon": 1.0}, [0.991335, 1.988771]),
     ],
 )
 def test_one_step(choices, expected):

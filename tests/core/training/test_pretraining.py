@@ -9,6 +9,7 @@ import toy_task
 from test_fit import Recorder
 from toy_task import ToyTask, config
 
+from core.data.pipeline import TrainingData
 from core.errors import UserError
 from core.run_folder import RunFolder
 from core.training.fit import train
@@ -86,6 +87,28 @@ def test_only_the_images_of_the_training_split_are_looked_at(whole, toy_data, tm
     assert result_of(run)[:2] == result_of(whole)[:2]
 
 
+def test_few_images_fill_batches_by_being_taken_again(toy_data):
+    """Each time as other views."""
+    chosen = config(**{**CHOICES, "batch": 30, "options": {**OPTIONS, "repeats": 5}})
+    task = Pretraining(Encoding())
+    card = task.network("toy").card("base")
+    data = TrainingData(task, toy_data.split("train"), card, chosen)
+    batches = list(data.dataset())
+    data.close()
+    assert [len(first) for first, _ in batches] == [22, 22, 21]  # of 13 pictures, none is small
+    views = [view for batch in batches for side in batch for view in side.numpy()]
+    assert len({view.tobytes() for view in views}) == 2 * 5 * 13
+
+
+@pytest.mark.parametrize("batch, sizes", [(12, [7, 6]), (2, [3, 2, 2, 2, 2, 2]), (13, [13])])
+def test_no_batch_is_too_small_to_compare_in(batch, sizes, toy_data):
+    pictures = toy_data.split("train")
+    chosen = config(**{**CHOICES, "batch": batch})
+    order = Pretraining(Encoding()).batch_order(pictures, chosen, np.random.default_rng(0))
+    assert [len(positions) for positions in order] == sizes
+    assert sorted(np.concatenate(order)) == list(range(13))
+
+
 def test_a_network_takes_the_encoder_over_before_its_first_step(whole, toy_data, tmp_path):
     seen, out = Recorder(), tmp_path / "run"
     still = config(epochs=1, optimizer="adam", learning_rate=1e-30, weight_decay=0.0,
@@ -118,6 +141,7 @@ def test_an_encoder_that_does_not_fit_is_refused_before_anything_is_written(
         ({"augment": False}, "Two views must differ"),
         ({"options": {"color": "some"}}, "color"),
         ({"options": {"crop": 0}}, "0.1 or more"),
+        ({"options": {"repeats": 0}}, "a whole number, 1 or more"),
         ({"options": {"loss": "structure"}}, "No such option|no such option"),
     ],
 )

@@ -1,5 +1,7 @@
 """What a training takes from its config and what from the card, for inputs of any rank."""
 
+from pathlib import Path
+
 import pytest
 import toy_task
 
@@ -71,6 +73,20 @@ def test_pictures_become_grey_or_coloured_and_nothing_else_changes_its_channels(
                        (SIGNAL, "channels is 4, but net takes 2.")):  # fmt: skip
         with pytest.raises(UserError, match=said):
             card_of(card, channels=4)
+
+
+def test_what_options_leave_to_the_data_is_settled_and_said_in_the_card():
+    class Measuring(toy_task.ToyTask):
+        def settled_options(self, options, index):
+            return {**self.check_options(options), "heads": len(index.root.name)}
+
+        def card_for(self, card, config, index):
+            return card.replace(decode={"heads": config.options["heads"]})
+
+    task, data = Measuring(), Index("x", Path("abc"), ())
+    assert settled(config(), task, PICTURE, data).options["heads"] == 3
+    assert training_card(task, PICTURE, config(), data).decode == {"heads": 3}
+    assert training_card(toy_task.ToyTask(), PICTURE, config(), data).decode == {}
 
 
 def test_what_a_config_leaves_open_is_settled_the_same_however_it_is_said():
