@@ -56,6 +56,16 @@ SYSTEMS = {
     "abpn": System("superres", "ABPN (CVPRW 2021)", "apps.super_resolution.models.abpn"),
     "osnet": System("reid", "OSNet (ICCV 2019)", "apps.person_reid.models.osnet"),
     "ghostnetv2": System(BACKBONE, "GhostNetV2 (NeurIPS 2022)", "core.backbones.ghostnetv2"),
+    "mobilenetv2": System(BACKBONE, "MobileNetV2 (CVPR 2018)", "core.backbones.mobilenetv2"),
+    "squeezenet": System(BACKBONE, "SqueezeNet 1.1 (arXiv 2016)", "core.backbones.squeezenet"),
+    "shufflenetv2": System(BACKBONE, "ShuffleNetV2 (ECCV 2018)", "core.backbones.shufflenetv2"),
+    "efficientnet": System(BACKBONE, "EfficientNet-B0 (ICML 2019)", "core.backbones.efficientnet"),
+    "efficientnetv2": System(
+        BACKBONE, "EfficientNetV2-B0 (ICML 2021)", "core.backbones.efficientnetv2"
+    ),
+    "efficientnet_lite": System(
+        BACKBONE, "EfficientNet-Lite (TensorFlow 2020)", "core.backbones.efficientnet_lite"
+    ),
 }
 
 

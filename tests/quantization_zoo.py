@@ -4,11 +4,13 @@ import keras
 import numpy as np
 from keras import layers
 
+from core.layers.channel_shuffle import ChannelShuffle
 from core.layers.clip import Clip
 from core.layers.convolution import GroupedConv2D
 from core.layers.own_range import OwnRange
 from core.layers.patches import LearnedPositions, merge_patches
 from core.layers.pixel_shuffle import DepthToSpace
+from core.layers.pooling import max_pool
 from core.layers.resize import NearestResize, NearestUpsampling
 from core.layers.window_attention import window_attention
 from core.model_card import ModelCard
@@ -212,6 +214,14 @@ def split_and_shuffle(x):
     )
 
 
+def shuffle_unit(x):
+    """The same with the layer that exchanges channels, behind a padded pooling."""
+    x = max_pool(layers.Conv2D(8, 1, activation="relu")(x), "pool")
+    a, b = keras.ops.split(x, 2, axis=-1)
+    joined = layers.Concatenate()([a, layers.Conv2D(4, 3, padding="same", activation="relu")(b)])
+    return layers.Conv2D(3, 1)(ChannelShuffle(2)(joined))
+
+
 def pooled_pyramid(x):
     a = layers.AveragePooling2D(2)(layers.Conv2D(4, 3, padding="same")(x))
     a = layers.UpSampling2D(2, interpolation="nearest")(a)
@@ -263,7 +273,7 @@ NETWORKS = [
     clipped_pixels,
     inverted_residual, hard_swish_gate, swish, gelu, leaky_and_tanh, separable, one_dimensional,
     dense_norm, layer_norm, transformer_block, attention_after_norm, own_attention,
-    preprocessing, split_and_shuffle, pooled_pyramid, squares_and_differences,
+    preprocessing, split_and_shuffle, shuffle_unit, pooled_pyramid, squares_and_differences,
     hard_sigmoid_gates, enlarged_gate, windows, skip_with_a_range_of_its_own,
 ]  # fmt: skip
 

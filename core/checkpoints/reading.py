@@ -12,13 +12,14 @@ import numpy as np
 
 from core.checkpoints import torch_files
 from core.checkpoints.archives import DAMAGE, read_archive, refuse_unfolding
+from core.checkpoints.keras_files import MAGIC, read_hdf5
 from core.checkpoints.pickled_values import Leaf, Malformed, Refused, Unsupported
 from core.checkpoints.state import find_state, plain_names
 from core.documents import parse_json
 from core.errors import UserError, near_miss
 from core.files import refuse_special
 
-SUFFIXES = (".pth", ".pt", ".tar", ".bin", ".ckpt", ".safetensors", ".npz")
+SUFFIXES = (".pth", ".pt", ".tar", ".bin", ".ckpt", ".safetensors", ".npz", ".h5")
 
 # First bytes of files that are often taken for checkpoints, and what to say of them.
 _OTHERS = (
@@ -28,7 +29,6 @@ _OTHERS = (
     ),
     (b"\x89PNG", "is a PNG image, not a checkpoint"),
     (b"\xff\xd8\xff", "is a JPEG image, not a checkpoint"),
-    (b"\x89HDF", "is an HDF5 file (Keras weights), not a published PyTorch checkpoint"),
     (b"\x1f\x8b", "is a gzip archive; unpack it and give the checkpoint inside"),
     (b"%PDF", "is a PDF document, not a checkpoint"),
     (b"<", "is a web page, not a checkpoint; download the file itself"),
@@ -56,9 +56,9 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Return a published checkpoint's tensors by name, without running anything from the file.
 
     Reads PyTorch files of both formats (.pth, .pt, .tar, .bin, .ckpt), plain pickles of NumPy
-    arrays, .safetensors and .npz; the content decides, not the suffix. Wrappers such as
-    `state_dict` are opened and prefixes such as `module.` removed by the rules of
-    `core.checkpoints.state`.
+    arrays, .safetensors, .npz and Keras's weights by layer (.h5), those by Keras's names and in its
+    layout; the content decides, not the suffix. Wrappers such as `state_dict` are opened and
+    prefixes such as `module.` removed by the rules of `core.checkpoints.state`.
 
     Args:
         path: The file.
@@ -127,6 +127,8 @@ def _read(path: Path, head: bytes) -> dict[str, np.ndarray]:
         return _arrays(path, torch_files.read_stream(path))
     if head[8:9] == b"{":
         return _read_safetensors(path)
+    if head.startswith(MAGIC):
+        return read_hdf5(path)
     for start, sentence in _OTHERS:
         if head.lstrip().startswith(start):
             raise UserError(f"{path}: {sentence}.")

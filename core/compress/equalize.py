@@ -32,9 +32,10 @@ LARGEST_FACTOR = 1e4
 # What stands between two kernels must let a positive factor per channel through unchanged.
 POSITIVELY_HOMOGENEOUS = ("relu", "linear")
 KEEPS_CHANNELS = MOVING - {
-    "ExpandDims", "Flatten", "Flip", "GetItem", "Max", "Moveaxis", "NearestResize", "Pad",
-    "Permute", "Ravel", "Repeat", "RepeatVector", "Reshape", "Roll", "SpaceToDepth", "DepthToSpace",
-    "Split", "Squeeze", "Swapaxes", "Tile", "Transpose", "BroadcastTo",
+    "ChannelShuffle", "ExpandDims", "Flatten", "Flip", "GetItem", "Max", "Moveaxis",
+    "NearestResize", "Pad", "Permute", "Ravel", "Repeat", "RepeatVector", "Reshape", "Roll",
+    "SpaceToDepth", "DepthToSpace", "Split", "Squeeze", "Swapaxes", "Tile", "Transpose",
+    "BroadcastTo",
 }  # fmt: skip
 KEEPS_CHANNELS |= {"AveragePooling2D", "GlobalAveragePooling2D", "BilinearUpsampling"}
 

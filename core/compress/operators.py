@@ -14,8 +14,8 @@ FUSED_ACTIVATIONS = ("relu", "relu6")
 # Operators that move values without computing new ones: TFLite demands (or the kernels assume)
 # the same scale on both sides.
 MOVING = {
-    "AlphaDropout", "BroadcastTo", "Cropping1D", "Cropping2D", "DepthToSpace", "Dropout",
-    "ExpandDims", "Flatten", "Flip", "GaussianDropout", "GaussianNoise", "GetItem",
+    "AlphaDropout", "BroadcastTo", "ChannelShuffle", "Cropping1D", "Cropping2D", "DepthToSpace",
+    "Dropout", "ExpandDims", "Flatten", "Flip", "GaussianDropout", "GaussianNoise", "GetItem",
     "GlobalMaxPooling1D", "GlobalMaxPooling2D", "Identity", "Max", "MaxPooling1D",
     "MaxPooling2D", "Moveaxis", "NearestResize", "NearestUpsampling", "Pad", "Permute", "Ravel",
     "Repeat", "RepeatVector", "Reshape", "Roll", "SpaceToDepth", "SpatialDropout1D",

@@ -66,6 +66,18 @@ def torch_uniform(fan_in: int) -> keras.initializers.Initializer:
     return keras.initializers.RandomUniform(-bound, bound)
 
 
+def fan_out_normal(*, depthwise: bool = False) -> keras.initializers.Initializer:
+    """Return the start torchvision gives its mobile networks: kaiming_normal_ of the fan out.
+
+    Args:
+        depthwise: Whether the kernel is a depthwise one. PyTorch counts its channels among the
+            outputs of one input channel (the variance is 2 / (kernel area · channels)), and Keras
+            among the inputs.
+    """
+    mode = "fan_in" if depthwise else "fan_out"
+    return keras.initializers.VarianceScaling(2.0, mode, "untruncated_normal")
+
+
 def convolution(
     x,
     filters: int,
@@ -76,6 +88,7 @@ def convolution(
     groups: int = 1,
     use_bias: bool = True,
     initializer=None,
+    padding: str = "torch",
 ):
     """Convolve as PyTorch's nn.Conv2d with padding kernel // 2: zeros on all sides alike.
 
@@ -88,9 +101,10 @@ def convolution(
         groups: Groups of channels that do not mix.
         use_bias: Whether there is a bias.
         initializer: Of the kernel, the bias is then zero; None starts both as PyTorch does.
+        padding: "torch", or Keras's "same" or "valid".
     """
     height, width = pair(kernel)
-    x, padding = _padded(x, (height, width), strides, name)
+    x, padding = _padded(x, (height, width), strides, name, padding)
     kind = GroupedConv2D if groups > 1 else keras.layers.Conv2D
     return kind(
         filters,
@@ -112,10 +126,11 @@ def depthwise(
     strides: int = 1,
     use_bias: bool = True,
     initializer=None,
+    padding: str = "torch",
 ):
     """Convolve every channel by itself, otherwise as `convolution`."""
     height, width = pair(kernel)
-    x, padding = _padded(x, (height, width), strides, name)
+    x, padding = _padded(x, (height, width), strides, name, padding)
     return keras.layers.DepthwiseConv2D(
         (height, width),
         strides=strides,
@@ -131,8 +146,10 @@ def pair(kernel: int | tuple[int, int]) -> tuple[int, int]:
     return (kernel, kernel) if isinstance(kernel, int) else kernel
 
 
-def _padded(x, kernel: tuple[int, int], strides: int, name: str):
+def _padded(x, kernel: tuple[int, int], strides: int, name: str, padding: str):
     """Return a tensor and the Keras padding that together pad kernel // 2 on every side."""
+    if padding != "torch":
+        return x, padding
     if strides == 1:
         return x, "same"
     if kernel == (1, 1):
@@ -152,9 +169,12 @@ def _start(kind: str, fan_in: int, initializer) -> dict:
     }
 
 
-def batch_norm(x, name: str, *, affine: bool = True):
-    """Apply BatchNorm2d with PyTorch's constants; without `affine` it has no factor and shift."""
-    options = {**BATCH_NORM, "center": affine, "scale": affine}
+def batch_norm(x, name: str, *, affine: bool = True, **constants):
+    """Apply BatchNorm2d with PyTorch's constants, or with others.
+
+    Without `affine` it has no factor and shift.
+    """
+    options = {**BATCH_NORM, "center": affine, "scale": affine, **constants}
     return keras.layers.BatchNormalization(**options, name=name)(x)
 
 
@@ -204,7 +224,7 @@ def depthwise_norm(
     return activate(batch_norm(x, f"{name}.{first + 1}"), activation, f"{name}.{first + 2}")
 
 
-def linear(x, units: int, name: str, *, use_bias: bool = True):
-    """Multiply (N, …, C) by a matrix and shift, started as PyTorch's nn.Linear."""
-    start = _start("kernel", x.shape[-1], None)
+def linear(x, units: int, name: str, *, use_bias: bool = True, initializer=None):
+    """Multiply (N, …, C) by a matrix and shift, started as PyTorch's nn.Linear or as said."""
+    start = _start("kernel", x.shape[-1], initializer)
     return keras.layers.Dense(units, use_bias=use_bias, **start, name=name)(x)

@@ -187,12 +187,11 @@ def _gradients(cut: _Cut, delta, values, a, b, c, upstream, starts):
     """
     delta, values, b, c, upstream = (cut.chunked(x) for x in (delta, values, b, c, upstream))
     since = leaving = tf.zeros(())
-    for step, leaves, change in zip(
-        _steps(delta, -2), _steps(c, -1), _steps(upstream, -2), strict=True
-    ):
-        since = since + step
-        with _after(leaving):
-            leaving = leaving + tf.exp(since * a) * (leaves * change)
+    for t in range(cut.chunk):
+        with _after(leaving):  # the slices too are copies
+            since = since + delta[:, :, t : t + 1]
+            change = c[:, :, t, :, None] * upstream[:, :, t : t + 1]
+            leaving = leaving + tf.exp(since * a) * change
     backwards = (tf.reverse(x, (1,)) for x in (tf.exp(since * a), leaving))
     arriving = tf.reverse(_later(_carried(*backwards), 1), (1,))
 
@@ -200,7 +199,7 @@ def _gradients(cut: _Cut, delta, values, a, b, c, upstream, starts):
         tf.reshape(x, (-1, *x.shape[2:])) for x in (delta, values, b, c, upstream, starts, arriving)
     ]
     at_a_time = max(1, STATES_AT_A_TIME // (cut.chunk * a.shape[0] * a.shape[1]))
-    of_rates, *found = _by_groups(lambda *group: _chunk_gradients(a, *group), rows, at_a_time)
+    of_rates, *found = _gradients_by_groups(a, rows, at_a_time)
     of_delta, of_values, of_b, of_c = (cut.whole(x) for x in found)
     return of_delta, of_values, of_rates, of_b, of_c
 
@@ -239,29 +238,30 @@ def _chunk_gradients(a, delta, values, b, c, upstream, state, arriving):
     return tf.reduce_sum(of_rates, axis=0), *steps
 
 
-def _by_groups(function, rows, at_a_time: int):
-    """Return what a function of rows (R, …) gives, called for some at a time.
-
-    Its first result is summed over the groups, the others are joined.
-    """
+def _gradients_by_groups(a, rows, at_a_time: int):
+    """Return what `_chunk_gradients` gives for chunks (R, …), called for some at a time."""
     count = rows[0].shape[0]
     if count is not None and count <= at_a_time:
-        return function(*rows)
+        return _chunk_gradients(a, *rows)
     count = tf.shape(rows[0])[0]
-    groups = -(-count // at_a_time)
-    share = -(-count // groups)
-    missing = groups * share - count
-    cut = []
-    for x in rows:
-        x = tf.pad(x, [(0, missing), *[(0, 0)] * (len(x.shape) - 1)])
-        cut.append(tf.reshape(x, (groups, share, *x.shape[1:])))
-    total, *parts = tf.map_fn(
-        lambda group: function(*group),
-        cut,
-        fn_output_signature=(tf.float32,) * 5,
+    of_rows = [
+        tf.TensorArray(tf.float32, 0, True, infer_shape=False, element_shape=(None, *x.shape[1:]))
+        for x in rows[:4]  # delta, values, b, c
+    ]
+
+    def group(number, of_rates, *of_rows):
+        begin = number * at_a_time
+        found = _chunk_gradients(a, *(x[begin : begin + at_a_time] for x in rows))
+        of_rows = (all.write(number, x) for all, x in zip(of_rows, found[1:], strict=True))
+        return number + 1, of_rates + found[0], *of_rows
+
+    _, of_rates, *of_rows = tf.while_loop(
+        lambda number, *_: number * at_a_time < count,
+        group,
+        (tf.constant(0), tf.zeros_like(a), *of_rows),
         parallel_iterations=1,  # one group's states in memory
     )
-    return tf.reduce_sum(total, axis=0), *(tf.reshape(x, (-1, *x.shape[2:]))[:count] for x in parts)
+    return of_rates, *(x.concat() for x in of_rows)
 
 
 @keras.saving.register_keras_serializable("gossamer")

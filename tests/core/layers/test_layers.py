@@ -122,6 +122,18 @@ def test_convolutions_pad_all_sides_alike(kernel, strides, size):
         np.testing.assert_allclose(model(image), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("size", [(8, 6), (7, 5)])
+def test_convolutions_pad_as_tensorflow_does_where_asked(kernel, size):
+    x = keras.Input((*size, 4))
+    image = np.random.default_rng(0).standard_normal((2, *size, 4)).astype(np.float32)
+    model = keras.Model(
+        x, convolution(x, 6, kernel, "c", strides=2, padding="same", use_bias=False)
+    )
+    expected = tf.nn.conv2d(image, model.get_layer("c").kernel, 2, "SAME")
+    np.testing.assert_allclose(model(image), expected, atol=1e-5)
+
+
 def test_squeeze_and_excitation_weights_channels_by_their_means():
     x = keras.Input((4, 6, 8))
     model = keras.Model(x, squeeze_excitation(x, 2, "se", gate="hard_sigmoid"))
