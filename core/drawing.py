@@ -153,6 +153,25 @@ def heat(values: np.ndarray) -> np.ndarray:
     return cv2.applyColorMap(levels, cv2.COLORMAP_JET)[..., ::-1]
 
 
+def overlaid(image: np.ndarray, values: np.ndarray, opacity: float = 0.6) -> np.ndarray:
+    """Return a picture under a map's colours, the less of them the less a place counts.
+
+    Args:
+        image: uint8 (H, W, 3).
+        values: (h, w) in [0, 1], at any size; what is below counts as 0, what is above as 1.
+        opacity: Of the colours where the map is 1; where it is 0 the picture is as it was.
+    """
+    import cv2
+
+    height, width = checked(image).shape[:2]
+    fitted = cv2.resize(np.asarray(values, np.float32), (width, height))
+    share = opacity * np.clip(fitted, 0, 1)[..., None]
+    # The ends of the scale are always 0 and 1, whatever this map has.
+    levels = np.rint(255 * np.clip(fitted, 0, 1)).astype(np.uint8)
+    colours = cv2.applyColorMap(levels, cv2.COLORMAP_JET)[..., ::-1]
+    return np.rint(image * (1 - share) + colours * share).astype(np.uint8)
+
+
 def dark_to_light(values: np.ndarray) -> np.ndarray:
     """Return numbers in [0, 1] (H, W) as colours from dark violet to yellow."""
     import cv2

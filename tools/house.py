@@ -23,9 +23,9 @@ FLOORS = (
     ("compression", ("core.compress",)),
     ("backbones", ("core.backbones",)),
     ("data", ("core.data",)),
-    ("what an app tells", ("core.task", "core.config", "core.run_folder")),
+    ("what an app tells", ("core.task", "core.config", "core.run_folder", "core.classification")),
     ("runs", ("core.engines", "core.evaluate", "core.training")),
-    ("what leaves", ("core.export",)),
+    ("what leaves", ("core.export", "core.explain")),
     ("commands", ("core.command_line",)),
 )
 INK, PAPER, SHADES = "#22313f", "#ffffff", ("#dfe7ee", "#cfdae4")

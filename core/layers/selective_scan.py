@@ -252,8 +252,8 @@ def _gradients_by_groups(a, rows, at_a_time: int):
     def group(number, of_rates, *of_rows):
         begin = number * at_a_time
         found = _chunk_gradients(a, *(x[begin : begin + at_a_time] for x in rows))
-        of_rows = (all.write(number, x) for all, x in zip(of_rows, found[1:], strict=True))
-        return number + 1, of_rates + found[0], *of_rows
+        written = (parts.write(number, x) for parts, x in zip(of_rows, found[1:], strict=True))
+        return number + 1, of_rates + found[0], *written
 
     _, of_rates, *of_rows = tf.while_loop(
         lambda number, *_: number * at_a_time < count,
@@ -261,7 +261,7 @@ def _gradients_by_groups(a, rows, at_a_time: int):
         (tf.constant(0), tf.zeros_like(a), *of_rows),
         parallel_iterations=1,  # one group's states in memory
     )
-    return of_rates, *(x.concat() for x in of_rows)
+    return of_rates, *(parts.concat() for parts in of_rows)
 
 
 @keras.saving.register_keras_serializable("gossamer")

@@ -85,7 +85,9 @@ def ends(window: Window, values: np.ndarray) -> tuple[float, float]:
     low, high = np.percentile(values, SHARES)
     if low == high:  # nearly all are equal: what differs is what there is to see
         low, high = np.min(values), np.max(values)
-    return float(low), float(high) if high > low else float(low) + 1.0
+    low, high = float(low), float(high)
+    # All are equal; 1 more than a large number may be the same number.
+    return low, high if high > low else low + max(1.0, abs(low))
 
 
 def to_grey(values: np.ndarray, window: Window) -> np.ndarray:
