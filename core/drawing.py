@@ -166,9 +166,7 @@ def overlaid(image: np.ndarray, values: np.ndarray, opacity: float = 0.6) -> np.
     height, width = checked(image).shape[:2]
     fitted = cv2.resize(np.asarray(values, np.float32), (width, height))
     share = opacity * np.clip(fitted, 0, 1)[..., None]
-    # The ends of the scale are always 0 and 1, whatever this map has.
-    levels = np.rint(255 * np.clip(fitted, 0, 1)).astype(np.uint8)
-    colours = cv2.applyColorMap(levels, cv2.COLORMAP_JET)[..., ::-1]
+    colours = _coloured(fitted, cv2.COLORMAP_JET)
     return np.rint(image * (1 - share) + colours * share).astype(np.uint8)
 
 
@@ -176,8 +174,7 @@ def dark_to_light(values: np.ndarray) -> np.ndarray:
     """Return numbers in [0, 1] (H, W) as colours from dark violet to yellow."""
     import cv2
 
-    levels = np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)
-    return cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[..., ::-1]
+    return _coloured(values, cv2.COLORMAP_VIRIDIS)
 
 
 def regions(image: np.ndarray, mask: np.ndarray, opacity: float = 0.35) -> np.ndarray:
@@ -218,6 +215,14 @@ def checked(image: np.ndarray) -> np.ndarray:
             f"`image` must be uint8 (H, W, 3). Received: {image.dtype} of shape {image.shape}"
         )
     return image
+
+
+def _coloured(values: np.ndarray, scale: int) -> np.ndarray:
+    """Return numbers as colours of an OpenCV scale, whose ends are 0 and 1."""
+    import cv2
+
+    levels = np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)
+    return cv2.applyColorMap(levels, scale)[..., ::-1]
 
 
 def _font(size: float) -> Any:

@@ -5,7 +5,17 @@ import pytest
 from PIL import ImageDraw
 
 from core import drawing
-from core.drawing import PALETTE, Sheet, grid, heat, marked, regions, shortened, side_by_side
+from core.drawing import (
+    PALETTE,
+    Sheet,
+    grid,
+    heat,
+    marked,
+    overlaid,
+    regions,
+    shortened,
+    side_by_side,
+)
 
 RED = np.full((4, 8, 3), (200, 10, 10), np.uint8)
 
@@ -73,6 +83,15 @@ def test_numbers_become_colours_and_marks_are_red():
     mask = np.arange(32).reshape(4, 8) > 20
     drawn = marked(RED, mask)
     assert (drawn[mask] == drawing.RED).all() and (np.ptp(drawn[~mask], axis=-1) == 0).all()
+
+
+def test_a_map_is_laid_over_a_picture_and_leaves_alone_what_does_not_count():
+    image, values = np.full((8, 16, 3), 100, np.uint8), np.zeros((4, 8), np.float32)
+    values[:, 6:] = 1.5
+    drawn = overlaid(image, values, opacity=0.5)
+    assert drawn.shape == image.shape and (drawn[:, :11] == 100).all()
+    assert (drawn[:, 13:, 0] > 110).all() and (drawn[:, 13:, 1:] == 50).all()  # half of dark red
+    np.testing.assert_array_equal(overlaid(image, values * 0), image)
 
 
 def test_what_is_no_picture_is_refused():
