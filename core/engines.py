@@ -117,7 +117,7 @@ class LiteRTEngine:
         batch = np.asarray(batch, np.float32)
         try:
             return self._run(batch)
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, IndexError) as error:  # a result may be a scalar
             reason = " ".join(str(error).split())[:300].rstrip(".")
             raise UserError(
                 f"{self.name}: fails while it runs ({reason}); export it again."

@@ -175,6 +175,12 @@ class ModelCard:
             raise UserError(
                 f"{source}: the model card has input_size {card.input_size!r} for a {what}; {again}"
             )
+        multiple = card.size_multiple
+        if multiple < 1 or any(side < 1 or side % multiple for side in card.input_size):
+            raise UserError(
+                f"{source}: the model card has input_size {card.input_size!r}, but sides are "
+                f"multiples of {multiple}; {again}"
+            )
         if not min(*card.std, card.full_scale) > 0:
             raise UserError(f"{source}: the model card's std or full_scale is not above 0; {again}")
         return card

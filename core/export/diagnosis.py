@@ -47,7 +47,8 @@ def diagnose(result: Verification, beside: Beside, wrong: Sequence[Difference]) 
     cause = cause or _first_that_agrees(_hypotheses(_Trial(beside)))
     if cause is None and wrong:
         cause = _from_weights(wrong)
-    cause = cause or _from_operators(beside, result.precision) or _from_first_layer(beside)
+    cause = cause or _from_scales(beside) or _from_operators(beside, result.precision)
+    cause = cause or _from_first_layer(beside)
     if cause:
         result.blame(f"most likely {cause}")
 
@@ -280,6 +281,28 @@ def _by_label(order: np.ndarray, labels: Sequence[str]) -> str:
                          if i != o)  # fmt: skip
         return f", so labels name the wrong ones ({said})"
     return f" ({', '.join(map(str, order))})"
+
+
+# --- from the scales ------------------------------------------------------------------------------
+
+
+def _from_scales(beside: Beside) -> str | None:
+    """Return which kernels lost the scales of their channels.
+
+    No comparison of kernels tells where an export moved factors between channels. But channels that
+    all reach equally far, to the last bit, are those of a kernel that is drawn, not learned.
+    """
+    known = kernel_layers(beside.keras.model)
+    even = [
+        f"'{layer_name(operator, known)}'"
+        for operator in operators(beside.original)
+        if operator.name in ("CONV_2D", "DEPTHWISE_CONV_2D")
+        and len(operator.operand(1).scales) > 2
+        and len(set(operator.operand(1).scales)) == 1
+    ]
+    if not even or len(even) > FEW:
+        return None
+    return f"the kernel of {', '.join(even)} has the same scale in all of its channels; {AGAIN}"
 
 
 # --- from the operators ---------------------------------------------------------------------------

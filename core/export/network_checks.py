@@ -40,6 +40,7 @@ class Beside:
     Attributes:
         card: The run's, at the file's size.
         keras: The float network.
+        original: The file.
         content: The file without any rounding of activations.
         file: The same, loaded.
         ends: What each output of the file can say, (low, high); None where it is not an integer.
@@ -71,7 +72,7 @@ class Beside:
         network = float_network(model, precision)
         self.card = card
         self.keras = KerasEngine(network, card)
-        self.content = unrounded(content)
+        self.original, self.content = content, unrounded(content)
         self.file = LiteRTEngine(self.content, card)
         stored = tensors(sound_model(content))
         self.ends = [_ends(stored[index]) for index in self.file.output_indices]

@@ -44,6 +44,14 @@ def test_a_file_of_open_size_takes_inputs_of_any_size(sides, other):
         assert output_error(KerasEngine(model, card)(inputs), engine(inputs)) < 1e-5
 
 
+def test_a_file_whose_result_is_one_number_is_refused_when_it_runs():
+    values = keras.Input((None, None, 2), name="values")
+    model = keras.Model(values, keras.ops.max(values))
+    engine = LiteRTEngine(to_tflite(model, open_size=True), CARD.replace(input_size=(8, 8)))
+    with pytest.raises(UserError, match=r"^tflite: fails while it runs \(.*\); export it again\."):
+        engine(np.zeros((1, 8, 8, 2), np.float32))
+
+
 def test_a_file_that_is_not_of_its_cards_rank_is_refused():
     content = to_tflite(network((16,)))
     said = r"tflite: does not take one input \(batch, height, width, channels\); export it again\."

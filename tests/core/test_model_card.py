@@ -81,6 +81,8 @@ def test_what_is_no_picture_is_not_resized_as_one():
         ({"input_size": [8]}, r"input_size \(8,\) for a picture"),
         ({"color_order": "", "input_size": []}, r"input_size \(\) for a network"),
         ({"input_size": [8.5, 8]}, r"input_size \(8\.5, 8\)"),
+        ({"size_multiple": 3, "input_size": [9, 8]}, "but sides are multiples of 3"),
+        ({"size_multiple": 0}, "but sides are multiples of 0"),
         ({"std": [0.2, 0.2, 0.0]}, "std or full_scale is not above 0"),
         ({"full_scale": 0}, "std or full_scale is not above 0"),
         ({"channels": 2}, "mean, std and channels differ"),

@@ -135,6 +135,19 @@ def test_every_fault_is_caught_and_named(run, tmp_path, fault, precision):
     assert any(re.search(fault.named, cause) for cause in found.causes), found.causes
 
 
+def test_a_lost_scale_is_named_where_factors_were_moved_between_channels(run, tmp_path):
+    class Evened(Thirds):
+        equalizes = True
+
+    fault = next(one for one in faults.FAULTS if one.name.startswith("one scale"))
+    healthy = export(Evened(), run, "int8", out=tmp_path / "run_int8.tflite").path
+    assert verify(Evened(), healthy, run=run.path).causes == []
+    (tmp_path / "planted").mkdir()
+    sick = faults.plant(Evened(), run, healthy, fault, "int8", tmp_path / "planted")
+    (cause,) = verify(Evened(), sick, run=run.path).causes
+    assert "the kernel of 'first' has the same scale in all of its channels" in cause
+
+
 def test_a_float_file_under_the_description_of_an_integer_one(run, tmp_path):
     sick = faults.mislabelled(file_of(run, "float32"), "int8", tmp_path)
     found = verify(TASK, sick, run=run.path)
