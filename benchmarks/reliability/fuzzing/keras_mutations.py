@@ -23,7 +23,7 @@ def mutate_keras_config(data: bytes, rng: Random, donors: Sequence[bytes] = ()) 
     chance = rng.random()
     try:
         config = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return mutate_json(data, rng, donors)
     objects = list(_objects(config))
     if chance < 0.35 or not objects:
