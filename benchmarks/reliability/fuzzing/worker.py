@@ -44,7 +44,7 @@ _POLL = 0.02
 _DUMP_WAIT = 0.3
 _IDLE = 1.0  # of `SECONDS`, so much work at most means that a worker waits for something
 _STARVED = 300.0  # seconds after which no busy machine is an excuse
-_START = 300.0  # seconds a worker may take to begin
+_START = 300.0  # seconds a worker may take to begin, or to make its next input
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -107,7 +107,6 @@ class _Guard:
         self._log = scratch / "log"
         self._dump = scratch / "dump"
         reading, writing = os.pipe()
-        self._begun = time.monotonic()
         self._pid = os.fork()
         if not self._pid:
             os.close(reading)
@@ -162,7 +161,7 @@ class _Guard:
 
     def _passed_limit(self) -> tuple[str, str] | None:
         index, begun, worked = self._told()
-        elapsed = time.monotonic() - (begun if index >= 0 else self._begun)
+        elapsed = time.monotonic() - begun
         if index < 0 and elapsed > _START:
             return "hang", "did not begin"
         try:
