@@ -82,7 +82,9 @@ def _ends(graph: Graph, calls: Sequence[Call]) -> tuple[list[int], list[int]]:
         for value in made
         if value in graph.outputs or any(id(user) not in within for user in graph.users[value])
     ]
-    return [value for value in dict.fromkeys(used) if value not in made], leaving
+    # A segment is computed again once the gradient of its first output is there. That of its end is
+    # the last to come: with any other first, segments would be computed again side by side.
+    return [value for value in dict.fromkeys(used) if value not in made], leaving[::-1]
 
 
 def _inner(calls: Sequence[Call], entering: list[int], leaving: list[int], outer: dict):
