@@ -24,11 +24,9 @@ def tensorflow_is_loaded():
 
 @pytest.fixture(scope="module", autouse=True)
 def graphs_are_freed():
-    """Let go of a file's networks, which refer to each other in circles, before the next file."""
-    yield
+    """Let go of the last file's networks, which refer to each other in circles."""
     sys.modules["keras"].backend.clear_session()
     gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,6 +5,8 @@ import pytest
 
 from apps import catalog
 
+pytestmark = pytest.mark.slow  # together: one of the longest files
+
 per_variant = pytest.mark.parametrize("name, variant", contract.VARIANTS)
 per_system = pytest.mark.parametrize("name", catalog.names())
 
