@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.errors import UserError
-from core.tflite.graph import MALFORMED, Tensor, operators, values
+from core.tflite.graph import MALFORMED, Tensor, label, operators, values
 from core.tflite.layer_names import WEIGHTED, layer_of, stored_constants
 
 
@@ -50,7 +50,10 @@ def kernels(source: str | os.PathLike | bytes) -> Iterator[Kernel]:
         if key in seen or kernel.data is None or len(kernel.shape) < 2:
             continue
         seen.add(key)
-        array = values_of(kernel)
+        try:
+            array = values_of(kernel)
+        except UserError as error:
+            raise UserError(f"{label(source)}: {error}") from error
         scales: np.ndarray | float = 1.0
         if kernel.quantised:
             scale, zero = _affine(kernel)

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import os
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,6 +46,18 @@ _DESCRIPTIONS, _AXIS_LABELS = 1, 2
 _IMAGE_PROPERTIES, _RGB, _GRAYSCALE = 2, 1, 2
 _NORMALIZATION_OPTIONS = 1
 _PARSER_VERSION = "1.0.0"
+
+# What reading a damaged archive ends with, whatever it is compressed by.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    OSError,
+    zlib.error,
+    lzma.LZMAError,
+)
 
 
 def embed(model: bytes, document: dict, labels: Sequence[str] = ()) -> bytes:
@@ -170,8 +184,11 @@ def _associated(path, name: str) -> bytes | None:
         return _from_archive(io.BytesIO(path), name, label(path))
     if not Path(path).is_file():
         read_bytes(path)  # raises and says what is wrong
-    with Path(path).open("rb") as stream:
-        return _from_archive(stream, name, label(path))
+    try:
+        with Path(path).open("rb") as stream:
+            return _from_archive(stream, name, label(path))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}.") from error
 
 
 def _from_archive(stream, name: str, title: str) -> bytes | None:
@@ -180,7 +197,7 @@ def _from_archive(stream, name: str, title: str) -> bytes | None:
     try:
         with zipfile.ZipFile(stream) as archive:
             return archive.read(name) if name in archive.namelist() else None
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError):
+    except _UNREADABLE:
         return None
 
 

@@ -11,6 +11,8 @@ from core.errors import UserError
 from core.export.convert import to_tflite
 from core.export.sparse import check_sparse, sparse_tflite
 from core.tflite.constants import kernels
+from core.tflite.graph import read_model
+from core.tflite.packing import packed
 
 SIZE = 32
 
@@ -98,6 +100,16 @@ def test_pruned_zeros_survive_export_whatever_the_layer(precision):
         k.layer: float(np.mean(k.matrix == 0)) for k in kernels(sparse_tflite(model, precision))
     }
     assert stored == pytest.approx(sparsity_of(model))
+
+
+def test_a_sparse_constant_that_is_cut_off_is_told_with_its_file(small_mobilenet, tmp_path):
+    model = read_model(sparse_tflite(small_mobilenet))
+    tensor = next(t for t in model.subgraphs[0].tensors if t.sparsity is not None)
+    model.buffers[tensor.buffer].data = model.buffers[tensor.buffer].data[:4]
+    path = tmp_path / "cut.tflite"
+    path.write_bytes(packed(model))
+    with pytest.raises(UserError, match=r"cut\.tflite: .*: its 4 stored bytes do not fit float32"):
+        list(kernels(path))
 
 
 def test_int8_is_refused_with_the_reason(small_mobilenet):

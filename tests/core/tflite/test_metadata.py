@@ -233,6 +233,13 @@ def test_a_cut_archive_reads_as_no_card(int8_bytes, tmp_path):
         metadata.extract(path)
 
 
+def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path):
+    path = tmp_path / "memory.tflite"
+    path.symlink_to("/proc/self/mem")
+    with pytest.raises(UserError, match=r"memory\.tflite: cannot be read: .*\.$"):
+        metadata.extract(path)
+
+
 def test_labels_with_line_breaks_are_refused(int8_bytes):
     with pytest.raises(UserError, match="line break"):
         metadata.embed(int8_bytes, CARD, ["a\nb"])
