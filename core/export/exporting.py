@@ -184,7 +184,10 @@ def deployable(
     Raises:
         UserError: When the size does not fit the architecture or the run has no weights.
     """
-    network = task.network(run.config.network)
+    try:
+        network = task.network(run.config.network)
+    except UserError as error:
+        raise UserError(f"{run.path}: {error}") from error
     model, card = run.load_model(), run.card.sized(input_size or run.card.input_size)
     if run.config.compress and card.input_size != run.card.input_size:
         raise UserError(

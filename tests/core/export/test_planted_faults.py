@@ -17,7 +17,8 @@ from core.config import TrainConfig
 from core.data.images import read_image
 from core.data.index import Sample, make_index
 from core.data.readers import Reader
-from core.export.exporting import export
+from core.errors import UserError
+from core.export.exporting import deployable, export
 from core.export.verify import verify
 from core.model_card import ModelCard
 from core.network import Network
@@ -165,6 +166,14 @@ def test_a_run_that_was_trained_on_is_told_from_a_wrong_file(run, tmp_path):
     later.save_model(faults.FAULTS[4].network(later.load_model()))
     found = verify(TASK, later.file("export") / "run_float32.tflite", run=later)
     assert any("trained on after the export" in cause for cause in found.causes)
+
+
+def test_a_run_of_an_unknown_network_is_told_with_its_folder(run, tmp_path):
+    other = RunFolder(shutil.copytree(run.path, tmp_path / "other"))
+    config = other.file("config.yaml")
+    config.write_text(config.read_text().replace("network: small", "network: smal"))
+    with pytest.raises(UserError, match="other: No such network: 'smal'"):
+        deployable(TASK, RunFolder(other.path))
 
 
 def test_without_its_run_it_says_what_was_not_compared(run, tmp_path):
