@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from core.errors import UserError
 from core.export.convert import to_tflite
 from core.export.sparse_rules import ENDINGS, Node, nodes_of, zeros_and_size
+from core.tflite.constants import told_with
 from core.tflite.graph import read_bytes
 from core.tflite.integrity import check_file
 
@@ -124,7 +125,8 @@ def check_sparse(source) -> SparseReport:
     nodes, outputs, stored = nodes_of(content)
     path = _Path(nodes, outputs)
     encoded = {tensor.index for tensor in stored.values() if tensor.sparsity is not None}
-    counts = {n: zeros_and_size(n, stored) for n in nodes if n.is_pointwise}
+    with told_with(source):
+        counts = {n: zeros_and_size(n, stored) for n in nodes if n.is_pointwise}
     inner = _total(counts[n] for n in path.nodes if n.is_pointwise)
     form = path.conditions()
     whole = all(not violation for _, violation in form)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,10 +51,8 @@ def kernels(source: str | os.PathLike | bytes) -> Iterator[Kernel]:
         if key in seen or kernel.data is None or len(kernel.shape) < 2:
             continue
         seen.add(key)
-        try:
+        with told_with(source):
             array = values_of(kernel)
-        except UserError as error:
-            raise UserError(f"{label(source)}: {error}") from error
         scales: np.ndarray | float = 1.0
         if kernel.quantised:
             scale, zero = _affine(kernel)
@@ -61,6 +60,15 @@ def kernels(source: str | os.PathLike | bytes) -> Iterator[Kernel]:
             scales = _by_channel(np.broadcast_to(scale, array.shape), axis)
         name = layer_of(operator, stored) or kernel.name
         yield Kernel(name, kernel.shape, _by_channel(array, axis), scales)
+
+
+@contextmanager
+def told_with(source: str | os.PathLike | bytes) -> Iterator[None]:
+    """Name the file in front of what `values_of` says of its constants, which it knows alone."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{label(source)}: {error}") from error
 
 
 def _by_channel(array: np.ndarray, axis: int) -> np.ndarray:
