@@ -61,7 +61,7 @@ def main() -> None:
         data = TrainingData(TASK, index, card, config)
         rates = []
         for epoch in range(3):
-            data.epoch = epoch
+            data.start_epoch(epoch)
             start = time.perf_counter()
             seen = sum(int(images.shape[0]) for images, _ in data.dataset())
             rates.append(seen / (time.perf_counter() - start))

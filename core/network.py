@@ -35,6 +35,8 @@ class Network:
         notes: Returns sentences a user shall read about a checkpoint, of its state and file name.
         features: Stride → layer whose output has that many pixels of the input's side for one: the
             maps that dense tasks build upon.
+        head: Regular expression of the layers that are new where the network learns another task
+            and that are trained first; empty: its last layer with weights.
         smallest: Least height and width of an input.
         any_size: Whether a model's sides may be open (None); not where positions have weights.
         kept: Regular expression of the layers whose outputs a training on large inputs keeps; what
@@ -52,6 +54,7 @@ class Network:
     skipped: Callable[[Any], tuple[str, ...]] = lambda model: ()
     notes: Callable[[Mapping[str, Any], str], list[str]] = lambda state, file: []
     features: Mapping[int, str] = field(default_factory=dict)
+    head: str = ""
     smallest: int = 1
     any_size: bool = True
     kept: str = ""

@@ -25,6 +25,7 @@ from core.errors import UserError, no_such, one_of
 from core.files import write_json
 from core.model_card import ModelCard
 from core.network import Network, network_named
+from core.task_training import HowTrained
 
 if TYPE_CHECKING:
     from core.config import TrainConfig
@@ -79,7 +80,7 @@ class Scores:
     protocol: str = ""
 
 
-class Task(abc.ABC):
+class Task(HowTrained, abc.ABC):
     """The binding of one domain.
 
     Attributes:
@@ -111,6 +112,8 @@ class Task(abc.ABC):
             fixed size, without training heads.
         method_defaults: What a method of compression chooses in this domain where a user does not:
             method → its choices (`core.compress.stages`), under "training" `TrainConfig` fields.
+        presets: Name → training defaults that go together, by `TrainConfig` field, chosen by
+            `--preset`.
         demo: Changes to the training defaults for the few-minute `demo`, by `TrainConfig` field.
     """
 
@@ -135,6 +138,7 @@ class Task(abc.ABC):
     compares_results: bool = False
     compress_options: Mapping[str, Any] = {}
     method_defaults: Mapping[str, Mapping[str, Any]] = {}
+    presets: Mapping[str, Mapping[str, Any]] = {}
     demo: Mapping[str, Any] = {}
 
     # --- networks ---------------------------------------------------------------------------
@@ -153,6 +157,12 @@ class Task(abc.ABC):
         own = self.recipes.get(network, {})
         options = {**self.defaults.get("options", {}), **own.get("options", {})}
         return {**self.defaults, **own, **({"options": options} if options else {})}
+
+    def preset(self, name: str) -> dict[str, Any]:
+        """Return the training defaults of a preset; a `UserError` names the known ones."""
+        if name not in self.presets:
+            raise no_such("preset", name, self.presets)
+        return dict(self.presets[name])
 
     def build_arguments(self, card: ModelCard) -> dict:
         """Return the builder's arguments that follow from a card: its classes by default."""
@@ -285,37 +295,11 @@ class Task(abc.ABC):
         outputs = engine(np.stack(inputs))
         return [[output[row] for output in outputs] for row in range(len(inputs))]
 
-    def batches(self, dataset, config: TrainConfig):
-        """Change the batched training `tf.data.Dataset` (multi-scale, mixing); default: not."""
-        return dataset
-
-    def training_arguments(self, config: TrainConfig) -> dict:
-        """Return extra builder arguments for the graph that is trained (auxiliary heads)."""
-        return {}
-
-    def training_graph(self, model, config: TrainConfig):
-        """Return the graph that `fit` sees, sharing the model's weights; default: the model.
-
-        For losses that need all heads at once: a graph that stacks them into one output.
-        """
-        return model
-
-    def training_input_shape(self, card: ModelCard, config: TrainConfig) -> tuple:
-        """Return the input's shape of the trained graph; None sides where they vary."""
-        return card.input_shape
-
     def saved_input_shape(self, card: ModelCard) -> tuple:
         """Return the input's shape of the graph that is evaluated and saved."""
         return card.input_shape
 
     # --- training ---------------------------------------------------------------------------
-
-    def training_callbacks(self, model, config: TrainConfig) -> list:
-        """Return Keras callbacks that act on the trained network (freezing parts of it).
-
-        They follow from the epoch alone, so that a resumed training goes on exactly.
-        """
-        return []
 
     @abc.abstractmethod
     def objective(self, config: TrainConfig) -> Objective:
@@ -344,7 +328,7 @@ class Task(abc.ABC):
 
     # --- results ----------------------------------------------------------------------------
 
-    def check_decoding(self, card: ModelCard) -> None:  # noqa: B027  (most tasks take any value)
+    def check_decoding(self, card: ModelCard) -> None:
         """Raise a `UserError` when `card.decode` holds a value that `decode` cannot follow."""
 
     @abc.abstractmethod

@@ -220,7 +220,7 @@ class MedicalSegmentation(Task):
             target = target[..., None].astype(kind)
         return card.normalise(example.inputs), target
 
-    def batches(self, dataset, config: TrainConfig):
+    def batches(self, dataset, config: TrainConfig, *, epoch):
         """Make three steps of each batch, at 0.75, 1 and 1.25 times the size.
 
         "fixed" resizes the original batch each time; "legacy" repeats the official script, whose

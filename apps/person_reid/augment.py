@@ -50,27 +50,9 @@ class Donors:
 
     def image(self, position: int, size: tuple[int, int]) -> np.ndarray:
         """Return an image at (height, width), uint8 (H, W, 3)."""
-        from core.data.images import read_image
+        from core.data.images import read_image, resized
 
         return resized(read_image(self._paths[position]), size)
-
-
-def resized(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Return an image brought to (height, width) as in all published results: Pillow, bilinear.
-
-    Pillow weighs all pixels where it shrinks an image; other libraries' bilinear skips some.
-
-    Args:
-        image: uint8 (H, W, 3).
-        size: Height and width; the aspect ratio is not kept.
-    """
-    from PIL import Image
-
-    if image.shape[:2] == tuple(size):
-        return image
-    height, width = size
-    picture = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-    return np.array(picture)
 
 
 def augmented(
@@ -114,6 +96,8 @@ def random_crop(
     """Return the image, or a part of its size of the image enlarged by 1.125."""
     if rng.random() >= probability:
         return image
+    from core.data.images import resized
+
     height, width = image.shape[:2]
     top, left = draw_offset((height, width), rng)
     return resized(image, _enlarged((height, width)))[top : top + height, left : left + width]

@@ -130,10 +130,9 @@ def _draw_maps(
     """Write the activation map of every image to its place and return the files."""
     import numpy as np
 
-    from apps.person_reid.augment import resized
     from apps.person_reid.pictures import activation_map
     from core.command_line.progress import track
-    from core.data.images import read_image, write_image
+    from core.data.images import read_image, resized, write_image
 
     card = features.card
     height, width = card.input_size

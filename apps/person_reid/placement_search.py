@@ -13,9 +13,9 @@ from apps.person_reid.models.osnet_search import TemperatureSchedule, cells, der
 from core.config import TrainConfig
 from core.data.index import Index
 from core.data.pipeline import TrainingData
+from core.schedules import learning_rate
 from core.task import Task
 from core.training.optimizers import make_optimizer
-from core.training.schedules import learning_rate
 
 
 class _Epochs(keras.callbacks.Callback):

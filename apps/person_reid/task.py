@@ -16,6 +16,7 @@ from core.config import TrainConfig
 from core.data.index import Index, Sample
 from core.errors import UserError, one_of
 from core.model_card import ModelCard
+from core.network import CLASSIFIER, Network
 from core.task import Example, Objective, Scores, Task
 
 METRICS = ("euclidean", "cosine")
@@ -161,8 +162,7 @@ class PersonReid(Task):
         return check(index)
 
     def load(self, sample: Sample, card: ModelCard) -> Example:
-        from apps.person_reid.augment import resized
-        from core.data.images import read_image
+        from core.data.images import read_image, resized
 
         label = None if sample.label is None else np.asarray(sample.label, np.int64)
         return Example(resized(read_image(sample.inputs[0]), card.input_size), label)
@@ -217,11 +217,15 @@ class PersonReid(Task):
         weights = [options["triplet_weight"], options["softmax_weight"]]
         return Objective([triplet, identity], loss_weights=weights)
 
-    def training_callbacks(self, model, config: TrainConfig) -> list:
-        from apps.person_reid.two_steps import ClassifierFirst
+    def training_callbacks(self, network: Network, model, config: TrainConfig) -> list:
+        """Return what trains the new classifier first, for `fixed_epochs`, then all."""
+        from core.finetuning.opening import OpenedStepwise, Opening
 
         epochs = config.options.get("fixed_epochs", 0)
-        return [ClassifierFirst(model, epochs)] if epochs else []
+        if not epochs:
+            return []
+        openings = [Opening(0, frozenset({CLASSIFIER})), Opening(epochs)]
+        return [OpenedStepwise(model, openings)]
 
     # --- results ------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Pictures of a classifier: its confusion matrix and its reliability diagram."""
+"""Pictures of a classifier: what it names, its confusion matrix, its reliability diagram."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ _FAINTEST, _STRONGEST = 0.12, 0.7  # opacity of a cell; text stays readable on t
 _MATRIX, _SMALLEST, _LARGEST = 1000, 4, 46  # pixels: of the matrix about, of a cell
 _LONGEST = 24  # characters of a name
 _PLOT, _BARS = 440, 90  # pixels: side of the diagram, height of the bars below
+_LEAST, _MOST = 224, 480  # pixels: sides of a picture that is labelled
 
 
 def confusion_picture(matrix: np.ndarray, names: Sequence[str]) -> np.ndarray:
@@ -115,6 +116,35 @@ def reliability_picture(bins: ReliabilityBins, title: str = "Reliability") -> np
     _write_upwards(sheet, "samples", (_EDGE, foot - _GAP))
     _write_before(sheet, f"{most:,}", (left - _GAP, foot - _BARS))
     _centred(sheet, "confidence", (left + _PLOT / 2, foot + 3 * _SMALL), _PLOT)
+    return sheet.picture()
+
+
+def labelled_picture(image: np.ndarray, classes: Sequence[tuple[str, float]]) -> np.ndarray:
+    """Return a picture with classes named below it, a bar for the probability of each.
+
+    Args:
+        image: uint8 (H, W, 3); drawn at a side of at most 480 and at least 224 pixels.
+        classes: Names and probabilities, in [0, 1]; one alone of probability 1 is a truth, and
+            gets no bar.
+
+    Returns:
+        uint8 (H', W', 3).
+    """
+    longest = max(image.shape[:2])
+    scale = min(_MOST, max(_LEAST, longest)) / longest
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    line = _TEXT + _GAP
+    room = max(width, _LEAST)
+    sheet = Sheet(height + _GAP + line * len(classes), room)
+    sheet.paste(image, (0, 0), (height, room))
+    certain = len(classes) == 1 and classes[0][1] == 1
+    for number, (name, probability) in enumerate(classes):
+        top = height + _GAP // 2 + number * line
+        if not certain:
+            _fill(sheet, (0, top), (line - 2, round(room * probability)), _faded(_RIGHT, 0.25))
+        text = shortened(name, _LONGEST)
+        text += "" if certain else f" {probability:.1%}"
+        sheet.write(text, (_GAP // 2, top + line // 2), size=_SMALL, middle=True)
     return sheet.picture()
 
 

@@ -77,19 +77,22 @@ def merge(
     *,
     quick: bool = False,
     base: Mapping[str, Any] | None = None,
+    preset: str | None = None,
 ) -> dict[str, Any]:
-    """Return the choices by config field: the network's recipe, then the file, then the flags.
+    """Return the choices by config field: the network's recipe, preset, the file, the flags.
 
     Args:
         task: Its recipe comes first and its options are checked.
         file, flags: Of `file_values` and `flag_values`.
         quick: Whether a few steps are enough, where the flags say nothing else.
         base: What to start from instead of the recipe (a run that is resumed).
+        preset: Name of some of the task's choices that go together.
     """
+    chosen_together = {} if preset is None else task.preset(preset)
     if base is None:
         chosen = {"network": task.default_network, **file, **flags}["network"]
         base = task.recipe(check_network(chosen, task))
-    layers = [base, file, QUICK if quick else {}, flags]
+    layers = [base, chosen_together, file, QUICK if quick else {}, flags]
     values = {name: value for layer in layers for name, value in layer.items()}
     if flags.get("clip_norm") is not None and "clip_value" not in {**file, **flags}:
         values["clip_value"] = None  # the two exclude each other

@@ -91,6 +91,10 @@ Arithmetic = Annotated[
 Patience = Annotated[int | None, _training(help="Stop after so many epochs without gain.")]
 StepsPerEpoch = Annotated[int | None, _training(help="End an epoch early.")]
 Seed = Annotated[int | None, SEED]
+Preset = Annotated[
+    str | None,
+    _training(metavar="NAME", help="Choices of the app that go together; all others come before."),
+]
 Config = Annotated[
     Path | None,
     _training(

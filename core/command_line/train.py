@@ -41,6 +41,7 @@ def train(
     steps_per_epoch: opt.StepsPerEpoch = None,
     seed: opt.Seed = None,
     settings: opt.Settings = None,
+    preset: opt.Preset = None,
     config: opt.Config = None,
     quick: opt.Quick = False,
     resume: opt.Resume = False,

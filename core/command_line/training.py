@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from core.task import Task
 
 _SWITCHES = ("quick", "resume", "overwrite", "json")
-_NO_CHOICES = (*_SWITCHES, "out", "config", "settings")
+_NO_CHOICES = (*_SWITCHES, "out", "config", "settings", "preset")
 
 
 def run_training(ctx: typer.Context, task: Task) -> RunFolder:
@@ -57,7 +57,10 @@ def run_training(ctx: typer.Context, task: Task) -> RunFolder:
         earlier = RunFolder(out, app=task.name)
         earlier.check_command(task.command)
     base = None if earlier is None else earlier.config.to_dict()
-    values = choices.merge(task, file, flags, quick=quick, base=base)
+    preset = ctx.params.get("preset")
+    if preset is not None and earlier is not None:
+        raise UserError("--resume goes on with the choices of the run; leave --preset out.")
+    values = choices.merge(task, file, flags, quick=quick, base=base, preset=preset)
     given = {**file, **flags, **(choices.QUICK if quick else {})}
     if earlier is None and "data" not in given:
         if resume:

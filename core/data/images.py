@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -178,6 +178,25 @@ def write_image(path: str | os.PathLike, array: np.ndarray) -> Path:
 def as_rgb(pixels: np.ndarray) -> np.ndarray:
     """Return a picture (H, W, 1 or 3) with three channels, which are equal where it was grey."""
     return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
+
+
+def resized(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Return an image brought to (height, width) by Pillow, bilinear, as torchvision does it.
+
+    Pillow weighs all pixels where it shrinks an image; other libraries' bilinear skips some.
+
+    Args:
+        image: uint8 (H, W, C), C 1 or 3.
+        size: Height and width; the aspect ratio is not kept.
+    """
+    from PIL import Image
+
+    if image.shape[:2] == tuple(size):
+        return image
+    height, width = size
+    plain = image[..., 0] if image.shape[-1] == 1 else image
+    picture = Image.fromarray(plain).resize((width, height), Image.Resampling.BILINEAR)
+    return np.array(picture).reshape(height, width, image.shape[-1])
 
 
 def find_images(folder: str | os.PathLike, recursive: bool = False) -> list[Path]:

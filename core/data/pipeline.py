@@ -11,7 +11,7 @@ import copy
 import dataclasses
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from core.config import TrainConfig
+    from core.finetuning.frozen import FrozenFeatures
     from core.task import Example, Task
 
 _ORDER, _AUGMENTATION = 1, 2  # keep the two kinds of random numbers apart
@@ -73,10 +74,10 @@ class ExampleCache:
 class TrainingData:
     """The batches of a training, epoch by epoch.
 
-    Set `epoch`, then iterate `dataset()`: the same `tf.data.Dataset` gives another order and other
-    augmentations in each epoch, so it is made once. No sample is left out; the last batch may be
-    smaller, but where it would hold a single sample (whose batch statistics mean nothing), that
-    sample joins the batch before.
+    Call `start_epoch`, then iterate `dataset()`: the same `tf.data.Dataset` gives another order
+    and other augmentations in each epoch, so it is made once. No sample is left out; the last
+    batch may be smaller, but where it would hold a single sample (whose batch statistics mean
+    nothing), that sample joins the batch before.
 
     Args:
         task: Decodes, augments and encodes; `task.batches` has the last word on the batches.
@@ -85,9 +86,10 @@ class TrainingData:
         config: Batch size, seed, workers, and what the task reads from it.
         outputs: Number of the network's outputs; the target is repeated for each.
         cache_bytes: Budget of the cache; None takes a quarter of the machine's memory.
+        features: Stand for the inputs while only a network's head is trained; None if never.
 
     Attributes:
-        epoch: The epoch (from 0) the next iteration is for.
+        epoch: The epoch (from 0) the next iteration is for; `start_epoch` sets it.
         samples: Samples seen in an epoch.
 
     Raises:
@@ -103,13 +105,14 @@ class TrainingData:
         *,
         outputs: int = 1,
         cache_bytes: int | None = None,
+        features: FrozenFeatures | None = None,
     ):
         import cv2
 
         cv2.setNumThreads(1)  # the workers already use every core
         if cache_bytes is None:
-            cache_bytes = _memory_bytes() // 4
-        self.epoch = 0
+            cache_bytes = kept_bytes()
+        self.epoch, self._features = 0, features
         self._task, self._index, self._card, self._config = task, index, card, config
         self._outputs, self._repeats = outputs, task.repeats(config, index)
         self._cache = ExampleCache(task, card, cache_bytes if config.cache else 0)
@@ -121,6 +124,13 @@ class TrainingData:
         self.steps = len(batches)
         self.samples = sum(len(batch) for batch in batches)
         self._first = self.example(0, 0)
+
+    def start_epoch(self, epoch: int) -> int:
+        """Make ready for an epoch (from 0); return how many features were computed for it."""
+        self.epoch = epoch
+        if self._features is None:
+            return 0
+        return self._features.enter(epoch, len(self._index), self._plain)
 
     def order(self, epoch: int) -> list[np.ndarray]:
         """Return the positions in the index that make up each batch of an epoch."""
@@ -163,6 +173,8 @@ class TrainingData:
         import tensorflow as tf
 
         specs = [(array.dtype, array.shape) for array in self._first]
+        if self._features is not None:  # which have another shape than the inputs
+            specs[0] = specs[0][0], (None,) * len(specs[0][1])
 
         def load(step):
             arrays = tf.numpy_function(self._batch, [step], [dtype for dtype, _ in specs])
@@ -201,6 +213,8 @@ class TrainingData:
         try:
             epoch = self.epoch
             positions = self.order(epoch)[int(step)].tolist()
+            if self._features is not None and self._features.serves(epoch):
+                return self._features.batch([at % len(self._index) for at in positions])
             pairs = list(self._pool.map(partial(self.example, epoch), positions))
             inputs, targets = zip(*pairs, strict=True)
             return np.stack(inputs), np.stack(targets)
@@ -208,8 +222,17 @@ class TrainingData:
             self._failure = self._failure or error
             raise
 
+    def _plain(self, positions: Sequence[int]) -> tuple[np.ndarray, ...]:
+        """Return inputs and targets of samples as they are, without augmentation."""
+
+        def plain(position: int):
+            return self._task.encode(self._cache.load(self._index.samples[position]), self._card)
+
+        inputs, targets = zip(*self._pool.map(plain, positions), strict=True)
+        return np.stack(inputs), np.stack(targets)
+
     def _finish(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
-        dataset = self._task.batches(dataset, self._config)
+        dataset = self._task.batches(dataset, self._config, epoch=lambda: self.epoch)
         if self._outputs > 1:
             dataset = dataset.map(lambda inputs, target: (inputs, (target,) * self._outputs))
         return dataset
@@ -226,5 +249,6 @@ def _array_bytes(value: Any) -> int:
     return sum(map(_array_bytes, value)) if isinstance(value, list | tuple) else 0
 
 
-def _memory_bytes() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def kept_bytes() -> int:
+    """Return how many bytes of samples a training keeps in memory: a quarter of it."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4

@@ -20,7 +20,6 @@ from core.files import explained
 from core.run_folder import RunFolder
 from core.task import Task
 from core.training.optimizers import WeightAverage
-from core.training.schedules import learning_rate
 from core.training.setup import Validator
 from core.training.state import STATE, TrainingState, assign, forget_earlier, write_table
 
@@ -107,9 +106,15 @@ class TrainingLoop(keras.callbacks.Callback):
         self._began = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Mapping | None = None) -> None:
-        self.data.epoch = epoch
-        self.model.optimizer.learning_rate = learning_rate(self.config, epoch)
         self._began = time.perf_counter()
+        computed = self.data.start_epoch(epoch)
+        if computed:
+            seconds = time.perf_counter() - self._began
+            self.progress.note(
+                f"The frozen part went over {computed} samples in {seconds:.1f} s; while only the "
+                "head is trained, its features are kept."
+            )
+        self.model.optimizer.learning_rate = self.task.learning_rate(self.config, epoch)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float]) -> None:
         loss = float(logs["loss"])  # the epoch's running mean: one bad batch makes it bad
@@ -124,7 +129,7 @@ class TrainingLoop(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
         state = self.state
         seconds = time.perf_counter() - self._began
-        row = {"epoch": epoch + 1, "learning_rate": learning_rate(self.config, epoch)}
+        row = {"epoch": epoch + 1, "learning_rate": self.task.learning_rate(self.config, epoch)}
         names = ["loss", *(name for name in logs if name != "loss")]
         row |= {name: float(logs[name]) for name in names}
 

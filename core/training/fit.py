@@ -24,6 +24,7 @@ from core.data.index import Index
 from core.data.pipeline import TrainingData
 from core.errors import UserError
 from core.files import claim_folder
+from core.finetuning.frozen import FrozenFeatures
 from core.model_card import ModelCard
 from core.run_folder import RunFolder
 from core.task import Task
@@ -140,6 +141,7 @@ class _Session:
         deploy = network.deploy
         self.not_copied: list[str] = []
         self.moved: Transfer | None = None
+        self.features: FrozenFeatures | None = None
         if config.compress:
             self.stage = stage_of(config.compress)
             self.model, self.saved = build_compressed(
@@ -151,12 +153,18 @@ class _Session:
             start = None if state.epoch else initial_run(config, task.name)
             self.model, self.fitted = build_trained(task, network, card, config)
             self.stage = AroundNetwork(self.fitted, self.model)
+            self.features = task.frozen_features(network, self.model, config, len(train_index))
+            if self.features is not None:
+                self.fitted = self.features.graph
             if start is not None and start.holds_encoder:
                 self.moved = load_encoder(self.model, start)
                 self.not_copied = list(self.moved.kept)
                 progress.note(f"{start.path}: {self.moved}.")
             elif start is not None:
                 self.not_copied = load_initial_weights(self.model, start)
+            elif not state.epoch:
+                for note in task.bring_weights(network, self.model, config):
+                    progress.note(note)
             self.saved = build_saved(task, network, card, config)
         compile_model(self.fitted, task, config)
         self.average = (
@@ -166,11 +174,18 @@ class _Session:
         if val_index is not None:
             held_out = (card, val_index)
             self.validator = Validator(task, deploy, self.saved, *held_out, batch=config.batch)
-        self.data = TrainingData(task, train_index, card, config, outputs=len(self.fitted.outputs))
+        self.data = TrainingData(
+            task,
+            train_index,
+            card,
+            config,
+            outputs=len(self.fitted.outputs),
+            features=self.features,
+        )
         steps = self.data.step_count()
         self.acting = self.stage.callbacks(self.model, epochs=config.epochs, steps=steps)
         if not config.compress:
-            self.acting += task.training_callbacks(self.model, config)
+            self.acting += task.training_callbacks(network, self.model, config)
 
     def run(
         self, out: Path, earlier: RunFolder | None, fingerprint: str, record: Mapping[str, Any]

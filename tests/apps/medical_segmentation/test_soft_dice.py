@@ -8,7 +8,7 @@ import tensorflow as tf
 from apps.medical_segmentation.losses import CrossEntropySoftDiceLoss
 from apps.medical_segmentation.task import TASK
 from core.config import TrainConfig
-from core.training.schedules import learning_rate
+from core.schedules import learning_rate
 
 
 @pytest.fixture(scope="module")

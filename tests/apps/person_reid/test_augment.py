@@ -18,8 +18,8 @@ from apps.person_reid.augment import (
     random_crop,
     random_erasing,
     random_patch,
-    resized,
 )
+from core.data.images import resized
 from core.data.index import Index, Sample
 from core.model_card import ModelCard
 

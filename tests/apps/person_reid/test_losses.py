@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from apps.person_reid.losses import IdentityLoss, TripletLoss
 from core.config import TrainConfig
+from core.schedules import learning_rate
 from core.training.optimizers import make_optimizer
-from core.training.schedules import learning_rate
 
 
 @pytest.fixture(scope="module")

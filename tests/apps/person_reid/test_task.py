@@ -1,12 +1,10 @@
 """Person re-identification bound to core: data, batches, losses, results."""
 
-import keras
 import numpy as np
 import pytest
 
 from apps.catalog import card
 from apps.person_reid.task import TASK
-from apps.person_reid.two_steps import ClassifierFirst
 from core.config import TrainConfig
 from core.data.pipeline import TrainingData
 from core.errors import UserError
@@ -92,48 +90,6 @@ def test_options_that_make_no_sense_are_refused(options, sentence):
 def test_decodings_that_do_not_exist_are_refused(name, value):
     with pytest.raises(UserError, match=f"--set: {name}"):
         TASK.check_decoding(CARD.replace(decode={name: value}))
-
-
-def network() -> keras.Model:
-    keras.utils.set_random_seed(0)
-    image = keras.Input((4,))
-    x = keras.layers.BatchNormalization(name="norm")(keras.layers.Dense(3, name="base")(image))
-    return keras.Model(image, keras.layers.Dense(2, name="classifier")(x))
-
-
-def fitted(model: keras.Model, epochs: int, first: int = 0) -> None:
-    model.compile(keras.optimizers.Adam(0.05), keras.losses.SparseCategoricalCrossentropy(True))
-    model.optimizer.build(model.trainable_variables)
-    inputs = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32) + 3
-    model.fit(
-        inputs,
-        np.arange(8) % 2,
-        epochs=epochs,
-        initial_epoch=first,
-        verbose=0,
-        callbacks=[ClassifierFirst(model, 2)],
-    )
-
-
-def test_the_classifier_trains_first_and_alone():
-    model = network()
-    before = [value.copy() for value in model.get_weights()]
-    fitted(model, 2)
-    changed = [not np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True)]
-    names = [variable.path for variable in model.variables]
-    # Running statistics stay too.
-    assert {name for name, moved in zip(names, changed, strict=True) if moved} == {
-        "classifier/kernel",
-        "classifier/bias",
-    }
-
-
-def test_then_everything_trains():
-    model = network()
-    before = [value.copy() for value in model.get_weights()]
-    fitted(model, 3)
-    assert all(not np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
-    assert all(layer.trainable for layer in model.layers)
 
 
 def test_a_result_is_written_as_a_plain_array(sample, tmp_path):

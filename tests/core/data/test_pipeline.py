@@ -40,7 +40,7 @@ class CountingTask:
         target = None if example.target is None else example.target.astype(np.int32)
         return example.inputs.astype(np.float32), target
 
-    def batches(self, dataset, config):
+    def batches(self, dataset, config, *, epoch):
         return dataset
 
 
@@ -55,7 +55,7 @@ class Backwards(CountingTask):
 class TwoSizes(CountingTask):
     """Gives every batch in two sizes."""
 
-    def batches(self, dataset, config):
+    def batches(self, dataset, config, *, epoch):
         import tensorflow as tf
 
         def sizes(x, y):
@@ -75,7 +75,7 @@ def data(count=10, task=None, outputs=1, **choices):
 
 
 def epoch_of(training, epoch):
-    training.epoch = epoch
+    training.start_epoch(epoch)
     return [(x.numpy(), y.numpy()) for x, y in training.dataset()]
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from core.config import TrainConfig
-from core.training.schedules import learning_rate
+from core.schedules import learning_rate
 
 
 def rates(**choices) -> list[float]:

@@ -1,0 +1,1 @@
+"""Networks that learn another task: what is opened to training when, and what stays as it was."""

@@ -1,0 +1,67 @@
+"""The part of a task that only its training asks: graph, frozen parts, rates, batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from core.config import TrainConfig
+    from core.finetuning.frozen import FrozenFeatures
+    from core.model_card import ModelCard
+    from core.network import Network
+
+
+class HowTrained:
+    """How the networks of a domain are trained, where it is not as all others are."""
+
+    def training_arguments(self, config: TrainConfig) -> dict:
+        """Return extra builder arguments for the graph that is trained (auxiliary heads)."""
+        return {}
+
+    def training_graph(self, model, config: TrainConfig):
+        """Return the graph that `fit` sees, sharing the model's weights; default: the model.
+
+        For losses that need all heads at once: a graph that stacks them into one output.
+        """
+        return model
+
+    def training_input_shape(self, card: ModelCard, config: TrainConfig) -> tuple:
+        """Return the input's shape of the trained graph; None sides where they vary."""
+        return card.input_shape
+
+    def bring_weights(self, network: Network, model, config: TrainConfig) -> list[str]:
+        """Give a new network weights from elsewhere (a published backbone); return what was done.
+
+        Asked once, when a training begins that starts from no other run.
+        """
+        return []
+
+    def training_callbacks(self, network: Network, model, config: TrainConfig) -> list:
+        """Return Keras callbacks that act on the trained network (freezing parts of it).
+
+        They follow from the epoch alone, so that a resumed training goes on exactly.
+        """
+        return []
+
+    def frozen_features(
+        self, network: Network, model, config: TrainConfig, samples: int
+    ) -> FrozenFeatures | None:
+        """Return what stands for the inputs while only the head is trained; None if nothing."""
+        return None
+
+    def learning_rate(self, config: TrainConfig, epoch: int) -> float:
+        """Return an epoch's rate (from 0), of the config alone; default: its schedule's."""
+        from core.schedules import learning_rate
+
+        return learning_rate(config, epoch)
+
+    def batches(self, dataset, config: TrainConfig, *, epoch: Callable[[], int]):
+        """Change the batched training `tf.data.Dataset` (multi-scale, mixing); default: not.
+
+        Args:
+            dataset: Batches (inputs, target).
+            config: The choices.
+            epoch: Tells the epoch, asked while the dataset is iterated.
+        """
+        return dataset
