@@ -28,9 +28,9 @@ def town(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(town, tmp_path_factory):
+def trained(small_network, town, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "town"
-    small = ["--variant", "x0_25", "--input-size", "32 16", "--batch", 4]
+    small = ["--network", small_network, "--input-size", "32 16", "--batch", 4]
     small += ["--epochs", 1, "--steps-per-epoch", 1]
     with untraced():
         reid("train", "--data", town, *small, "--out", run)

@@ -279,20 +279,19 @@ def test_an_index_for_faiss_is_searched_without_it(engine, run, query, tmp_path,
 
 
 @pytest.mark.slow
-def test_a_file_finds_in_the_index_of_its_run_what_the_run_finds(tmp_path):
-    """The whole way, with OSNet: index by the run, search by it and by its .tflite file."""
+def test_a_file_finds_in_the_index_of_its_run_what_the_run_finds(small_network, tmp_path):
+    """The whole way: index by the run, search by it and by its .tflite file."""
     import keras
 
-    from apps import catalog
     from apps.person_reid import extract_command
     from core.command_line.program import Command, new_app
     from core.export.exporting import export
 
     keras.utils.set_random_seed(0)
-    network = catalog.network("osnet")
-    card = network.card("x0_25").replace(input_size=(64, 32))
-    run = RunFolder.create(tmp_path / "run", TrainConfig("reid", "osnet", "x0_25"), card)
-    run.save_model(network.build("x0_25", (64, 32, 3)))
+    network = TASK.network(small_network)
+    card = network.card("s")
+    run = RunFolder.create(tmp_path / "run", TrainConfig("reid", small_network, "s"), card)
+    run.save_model(network.build("s", card.input_shape))
     exported = export(TASK, run, "float32").path
     program = new_app("a program")
 
