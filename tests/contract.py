@@ -24,11 +24,13 @@ from core.layers.clip import Clip
 # take a minute for all of them.
 FEWER_BLOCKS = {
     "lightm_unet": {"depths": (1, 1, 1, 1)},
+    "ghostnetv2": {"depths": (1, 1, 1, 1, 1, 1, 2, 1, 1)},
     "mobilenetv2": {"depths": (1, 2, 1, 1, 1, 1, 1)},
     "shufflenetv2": {"depths": (2, 1, 1)},
     "efficientnet": {"depths": (1, 2, 1, 1, 1, 1, 1)},
     "efficientnetv2": {"depths": (1, 1, 1, 1, 2, 1)},
     "efficientnet_lite": {"depths": (1, 2, 1, 1, 1, 1, 1)},
+    "fetal_net": {"depths": (1, 2, 1, 1, 1, 1, 1)},
 }
 # Sound factors of the norms where the search below does not find them: the first norm of this
 # network takes away what disturbs its input, and above these factors other noise grows too much.
@@ -206,7 +208,7 @@ def check_feature_maps(name: str) -> None:
     network, model, inputs = catalog.network(name), trained_like(name), samples(name)[:2]
     pyramid = network.pyramid(model)
     height, width, _ = small_shape(name)
-    for stride, tensor in zip(sorted(network.features), pyramid.outputs, strict=True):
+    for stride, tensor in zip(sorted(network.features_of(model)), pyramid.outputs, strict=True):
         assert tensor.shape[1:3] == (-(-height // stride), -(-width // stride))
     deployed = network.pyramid(network.deploy(model))
     maps = network_checks.outputs_of(pyramid, inputs)

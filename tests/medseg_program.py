@@ -1,5 +1,6 @@
-"""The program of medical segmentation, as the tests call it, and a network that takes no time."""
+"""The program of medical segmentation, as the tests call it, and networks that take less time."""
 
+import functools
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from apps.medical_segmentation.cli import app
+from apps.medical_segmentation.models import mk_unet
 from apps.medical_segmentation.task import MedicalSegmentation
 from core.layers.resize import NearestUpsampling
 from core.model_card import ModelCard
@@ -53,3 +55,23 @@ def tiny_network():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MedicalSegmentation, "networks", known)
         yield
+
+
+@contextmanager
+def smaller_mk_unet():
+    """Build MK-UNet with one kernel size instead of three, attention in its first decoder only."""
+    parts = ("channel_attention", "spatial_attention", "attention_gate")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mk_unet, "KERNELS", (3,))
+        for name in parts:
+            real = getattr(mk_unet, name)
+            patch.setattr(mk_unet, name, functools.partial(in_the_first_decoder, real))
+        yield
+
+
+def in_the_first_decoder(attention, *arguments):
+    """Apply an attention, or return what it would weight."""
+    name = arguments[-1]
+    if name in ("CA1", "SA.1", "AG1"):
+        return attention(*arguments)
+    return arguments[1] if name.startswith("AG") else arguments[0]

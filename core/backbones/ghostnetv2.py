@@ -7,12 +7,12 @@ of the weights (ghostnetv2_100/130/160.in1k) have the same names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
 
-from core.backbones.widths import make_divisible
+from core.backbones.widths import block_numbers, make_divisible
 from core.compress.norm_folding import fold_norms
 from core.layers.convolution import (
     activate,
@@ -139,6 +139,7 @@ def ghostnetv2(
     *,
     classes: int | None = 1000,
     dropout: float = 0.2,
+    depths: Sequence[int] | None = None,
 ) -> keras.Model:
     """Return GhostNetV2.
 
@@ -147,6 +148,7 @@ def ghostnetv2(
         input_shape: (H, W, C), channels last; H and W are at least 33, or None.
         classes: Classes to tell apart; None leaves the classifier out.
         dropout: Share of the classifier's inputs that training leaves out.
+        depths: Blocks of each stage, at most those of `STAGES`; None takes all.
 
     Returns:
         A model from normalised images (N, H, W, C) to logits (N, classes), or without classifier
@@ -160,8 +162,10 @@ def ghostnetv2(
     image = keras.Input(input_shape, name="image")
     x = convolution(image, scaled(STEM), 3, "conv_stem", strides=2, use_bias=False)
     x = activate(batch_norm(x, "bn1"), "relu", "stem")
-    for i, stage in enumerate(STAGES):
-        for j, (kernel, expanded, filters, strides, excited) in enumerate(stage):
+    numbers = block_numbers([len(stage) for stage in STAGES], depths)
+    for i, (stage, blocks) in enumerate(zip(STAGES, numbers, strict=True)):
+        for j in blocks:
+            kernel, expanded, filters, strides, excited = stage[j]
             x = ghost_bottleneck(
                 x,
                 scaled(expanded),

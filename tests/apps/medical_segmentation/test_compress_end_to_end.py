@@ -14,11 +14,11 @@ from pathlib import Path
 import golden_files
 import numpy as np
 import pytest
+from medseg_program import smaller_mk_unet
 from PIL import Image
 from typer.testing import CliRunner
 
 from apps.medical_segmentation.cli import app
-from apps.medical_segmentation.models import mk_unet
 from apps.medical_segmentation.task import SAMPLE_DATA
 from core.compress.analysis import kernel_table
 from core.export import report_compression
@@ -44,22 +44,12 @@ def found(*arguments, code=0):
     return json.loads(medseg(*arguments, "--json", code=code).stdout)
 
 
-def in_the_first_decoder(attention, *arguments):
-    """Apply an attention, or return what it would weight."""
-    name = arguments[-1]
-    if name in ("CA1", "SA.1", "AG1"):
-        return attention(*arguments)
-    return arguments[1] if name.startswith("AG") else arguments[0]
-
-
 @pytest.fixture(scope="module", autouse=True)
 def quickly():
     """Make the network small, load each file once, and trace no graph that runs a few times."""
     import tensorflow as tf
 
     load, known = RunFolder.load_model, {}
-    parts = ("channel_attention", "spatial_attention", "attention_gate")
-    attentions = {name: getattr(mk_unet, name) for name in parts}
 
     def load_once(run):
         path = run.file("model.keras")
@@ -68,10 +58,7 @@ def quickly():
             known[key] = load(run)
         return known[key]
 
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(mk_unet, "KERNELS", (3,))
-        for name, real in attentions.items():
-            patched.setattr(mk_unet, name, functools.partial(in_the_first_decoder, real))
+    with pytest.MonkeyPatch.context() as patched, smaller_mk_unet():
         patched.setattr(report_compression, "NOISE_SAMPLES", 1)
         patched.setattr(RunFolder, "load_model", load_once)
         tf.config.run_functions_eagerly(True)

@@ -10,18 +10,27 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from medseg_program import medseg, sentence_of
+from medseg_program import medseg, sentence_of, smaller_mk_unet
 from PIL import Image
 from sphere_volumes import AFFINE, write_spheres
 from untraced import untraced
 from volume_data import nifti
 
+from apps.medical_segmentation.models.lightm_unet import VARIANTS
 from core.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow
 
 SHAPE = (16, 16, 24)  # as stored: 24 slices, two windows
 WINDOW = "options.window=[-100,900]"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quickly():
+    """Leave out of LightM-UNet's stages the blocks that are equal to others; MK-UNet's likewise."""
+    with pytest.MonkeyPatch.context() as patch, smaller_mk_unet():
+        patch.setitem(VARIANTS["3d_8"], "depths", (1, 1, 1, 1))
+        yield
 
 
 @pytest.fixture(scope="module")
