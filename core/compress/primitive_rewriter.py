@@ -47,8 +47,11 @@ class PrimitiveRewriter(Rewriter):
     def reshape(self, x, shape: tuple):
         return keras.layers.Reshape(shape, name=self.name("as_image"))(x)
 
-    def dense(self, x, kernel, bias, name: str):
-        """Return x·kernel + bias: a Dense for (N, C), else a 1×1 convolution (per channel)."""
+    def dense(self, x, kernel, bias, name: str, *, trainable: bool = True):
+        """Return x·kernel + bias: a Dense for (N, C), else a 1×1 convolution (per channel).
+
+        A kernel that is no parameter but part of an operator's definition is not trained.
+        """
         units = kernel.shape[-1]
         if len(x.shape) == 2:
             layer = keras.layers.Dense(units, use_bias=bias is not None, name=self.name(name))
@@ -60,6 +63,7 @@ class PrimitiveRewriter(Rewriter):
             layer.kernel.assign(kernel[None, None])
         if bias is not None:
             layer.bias.assign(bias)
+        layer.trainable = trainable
         return layer(x) if len(x.shape) == 2 else self.in_four(x, layer)
 
     def activation(self, x, function, name: str):

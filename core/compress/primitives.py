@@ -194,7 +194,9 @@ class _Primitives(PrimitiveRewriter):
 
         def mean(name: str) -> Callable:
             pool = keras.layers.GlobalAveragePooling2D(keepdims=True, name=name)
-            return lambda x: self.dense(pool(x), joining @ parting, None, f"{name}.groups")
+            return lambda x: self.dense(
+                pool(x), joining @ parting, None, f"{name}.groups", trainable=False
+            )
 
         self.normalise(call, mean)
 

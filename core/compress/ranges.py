@@ -93,7 +93,7 @@ def calibrate(model, samples: Iterable[np.ndarray], *, batch: int = 8) -> None:
 
     Each activation's range follows its own observer: "minmax" takes the extremes over all samples,
     "moving_average" the mean of each batch's extremes, "percentile" that of its percentiles, "mse"
-    and "learned" the range of least squared error.
+    and "learned" the range of least squared error. Ranges of 1 / √x are then frozen.
 
     Args:
         model: The result of `core.compress.quantize.quantize_aware`.
@@ -130,6 +130,20 @@ def calibrate(model, samples: Iterable[np.ndarray], *, batch: int = 8) -> None:
         layer.set_range(low, high)
     if any(layer.observer in SEARCHING for layer, _ in uses):
         narrow(model, _batches(samples, batch, model.inputs[0].shape[1:]))
+    for layer, node in uses:
+        if _is_inverse_root(node.input_tensors[0]):
+            layer.freeze()
+
+
+def _is_inverse_root(tensor) -> bool:
+    """Whether a tensor is 1 / √x, whose range must not follow training.
+
+    A variance that is rounded to zero makes it hundreds of times larger than any of the float
+    network's: a range that followed would leave no code for all others. Cut off, it is the largest
+    one that calibration saw, and passes no gradient on.
+    """
+    kind = type(tensor._keras_history.operation).__name__
+    return kind in ("InverseRoot", "QuantizedInverseRoot", "Rsqrt")
 
 
 def fix_input_range(model, limits: tuple[float, float] | None) -> None:

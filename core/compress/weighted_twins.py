@@ -47,6 +47,8 @@ class WeightedTwins:
         options = self.options(norm)
         options |= {"use_bias": bias is not None and norm is None}
         options |= {"name": name}
+        if not layer.trainable and not is_split(layer):
+            options |= {"fixed_kernel": True}
         depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
         if is_split(layer):
             kernel = layer.group_sum()
