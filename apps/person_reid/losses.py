@@ -9,36 +9,16 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from core.classification.losses import WeightedCrossentropy
+
 MARGIN = 0.3
 SMOOTHING = 0.1
 SMALLEST = 1e-12  # of a squared distance: the root has no gradient at zero
 
 
-@keras.saving.register_keras_serializable("gossamer")
-class IdentityLoss(keras.losses.Loss):
-    """Cross entropy with label smoothing: (1 - s) for the person, s / K for all of the K persons.
-
-    Args:
-        smoothing: s.
-    """
-
-    def __init__(self, smoothing: float = SMOOTHING, name: str = "identity", **kwargs):
-        super().__init__(name=name, **kwargs)
-        self.smoothing = smoothing
-
-    def call(self, y_true, y_pred):
-        """Return the loss of each sample.
-
-        Args:
-            y_true: Persons (N,), integers from 0.
-            y_pred: Logits (N, K).
-        """
-        labels = tf.one_hot(tf.reshape(tf.cast(y_true, tf.int32), (-1,)), y_pred.shape[-1])
-        smooth = (1.0 - self.smoothing) * labels + self.smoothing / y_pred.shape[-1]
-        return -tf.reduce_sum(smooth * tf.nn.log_softmax(y_pred), axis=-1)
-
-    def get_config(self):
-        return {**super().get_config(), "smoothing": self.smoothing}
+def identity_loss(smoothing: float = SMOOTHING) -> WeightedCrossentropy:
+    """Return the cross entropy of persons, (1 - s) for the person and s / K for all of the K."""
+    return WeightedCrossentropy(label_smoothing=smoothing, name="identity")
 
 
 @keras.saving.register_keras_serializable("gossamer")

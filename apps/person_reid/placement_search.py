@@ -7,7 +7,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from apps.person_reid.losses import IdentityLoss
+from apps.person_reid.losses import identity_loss
 from apps.person_reid.models.osnet import BLOCKS, CANDIDATES
 from apps.person_reid.models.osnet_search import TemperatureSchedule, cells, derive, osnet_search
 from core.config import TrainConfig
@@ -59,7 +59,7 @@ def search_placement(
     logits = keras.Model(model.input, model.outputs[1])
     data = TrainingData(task, train, card, config)
     try:
-        logits.compile(make_optimizer(config), IdentityLoss(), jit_compile=False)
+        logits.compile(make_optimizer(config), identity_loss(), jit_compile=False)
         # Slots that are made while the step is traced would have it traced twice.
         logits.optimizer.build(logits.trainable_variables)
         logits.fit(

@@ -206,10 +206,10 @@ class PersonReid(Task):
         return checked
 
     def objective(self, config: TrainConfig) -> Objective:
-        from apps.person_reid.losses import IdentityLoss, TripletLoss
+        from apps.person_reid.losses import TripletLoss, identity_loss
 
         options = self.check_options(config.options)
-        triplet, identity = TripletLoss(options["margin"]), IdentityLoss(options["smoothing"])
+        triplet, identity = TripletLoss(options["margin"]), identity_loss(options["smoothing"])
         if config.compress:
             return Objective(triplet)
         if options["loss"] == "softmax":

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from core.data.splits import class_weights
+from core.errors import UserError
 
 BETA = 0.999
 
@@ -86,7 +86,7 @@ def balanced_weights(counts: Mapping[str, int]) -> np.ndarray:
     Raises:
         UserError: When a class has no sample.
     """
-    return _of_sample_mean_one(class_weights(counts), counts)
+    return _of_sample_mean_one(1 / _number(counts), counts)
 
 
 def effective_number_weights(counts: Mapping[str, int], beta: float = BETA) -> np.ndarray:
@@ -108,9 +108,18 @@ def effective_number_weights(counts: Mapping[str, int], beta: float = BETA) -> n
     """
     if not 0 <= beta < 1:
         raise ValueError(f"`beta` must be 0 or more and less than 1. Received: beta={beta}")
-    class_weights(counts)  # says which class is empty
-    number = np.array(list(counts.values()), np.float64)
-    return _of_sample_mean_one((1 - beta) / (1 - beta**number), counts)
+    return _of_sample_mean_one((1 - beta) / (1 - beta ** _number(counts)), counts)
+
+
+def _number(counts: Mapping[str, int]) -> np.ndarray:
+    """Return the samples of each class, none of which may be empty."""
+    empty = [name for name, count in counts.items() if count <= 0]
+    if empty:
+        raise UserError(
+            f"Class '{empty[0]}' has no training sample, so it cannot be weighted; add samples "
+            "or leave the class out."
+        )
+    return np.array(list(counts.values()), np.float64)
 
 
 def _of_sample_mean_one(weights: np.ndarray, counts: Mapping[str, int]) -> np.ndarray:

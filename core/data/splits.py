@@ -1,4 +1,4 @@
-"""Seeded splits that keep groups together, and the remedies for unequal classes."""
+"""Seeded splits that keep groups together, and an order in which classes are equally frequent."""
 
 from __future__ import annotations
 
@@ -118,28 +118,6 @@ def keep_or_split(index: Index, seed: int = 0, fractions: Sequence[float] = FRAC
     if counts.get(""):
         notes += (f"{counts['']} sample(s) belong to none of the splits and are not used.",)
     return replace(index, samples=samples, notes=(*index.notes, *notes))
-
-
-def class_weights(counts: Mapping[str, int]) -> np.ndarray:
-    """Return a loss weight per class: inverse frequency, mean 1.
-
-    Args:
-        counts: Samples (or pixels) by class name, in class order.
-
-    Returns:
-        float64 (classes,).
-
-    Raises:
-        UserError: When a class has no sample.
-    """
-    empty = [name for name, count in counts.items() if count <= 0]
-    if empty:
-        raise UserError(
-            f"Class '{empty[0]}' has no training sample, so it cannot be weighted; add samples "
-            "or leave the class out."
-        )
-    weights = 1 / np.array(list(counts.values()), np.float64)
-    return weights / weights.mean()
 
 
 def balanced_order(labels: Sequence[int], rng: np.random.Generator) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from apps.person_reid.losses import IdentityLoss, TripletLoss
+from apps.person_reid.losses import TripletLoss, identity_loss
 from core.config import TrainConfig
 from core.schedules import learning_rate
 from core.training.optimizers import make_optimizer
@@ -28,7 +28,7 @@ def value_and_gradient(loss, labels, values):
 
 @pytest.mark.parametrize(("smoothing", "name"), [(0.1, "ce_smooth1"), (0.0, "ce_smooth0")])
 def test_identity_loss_is_the_published_one(golden, smoothing, name):
-    loss = IdentityLoss(smoothing)
+    loss = identity_loss(smoothing)
     value, gradient = value_and_gradient(loss, golden["labels"], golden["logits"])
     assert value == pytest.approx(float(golden[name]), rel=1e-5)
     np.testing.assert_allclose(gradient, golden[f"{name}_grad"], atol=1e-6)
@@ -57,7 +57,7 @@ def test_equal_embeddings_have_finite_gradients():
 
 
 def test_losses_survive_saving():
-    for loss in (IdentityLoss(0.2), TripletLoss(0.7)):
+    for loss in (identity_loss(0.2), TripletLoss(0.7)):
         again = keras.losses.deserialize(keras.losses.serialize(loss))
         assert again.get_config() == loss.get_config()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.data.index import Sample, make_index
-from core.data.splits import balanced_order, class_weights, keep_or_split, split_by_group
+from core.data.splits import balanced_order, keep_or_split, split_by_group
 from core.errors import UserError
 
 
@@ -135,15 +135,6 @@ def test_a_group_in_two_own_splits_is_told():
         "1 group(s), for example 'patient 0', lie in several"
         in keep_or_split(index(*parts)).notes[0]
     )
-
-
-def test_class_weights_are_inverse_frequencies_of_mean_one():
-    assert class_weights({"a": 10, "b": 30}).tolist() == pytest.approx([1.5, 0.5])
-
-
-def test_a_class_without_samples_is_named():
-    with pytest.raises(UserError, match="Class 'b' has no training sample"):
-        class_weights({"a": 10, "b": 0})
 
 
 def test_balanced_order_repeats_the_smaller_classes():
