@@ -24,9 +24,11 @@ from core.layers.clip import Clip
 # take a minute for all of them.
 FEWER_BLOCKS = {
     "lightm_unet": {"depths": (1, 1, 1, 1)},
+    "barlow_swin": {"depths": (2, 1, 1)},
     "ghostnetv2": {"depths": (1, 1, 1, 1, 1, 1, 2, 1, 1)},
     "mobilenetv2": {"depths": (1, 2, 1, 1, 1, 1, 1)},
     "shufflenetv2": {"depths": (2, 1, 1)},
+    "resnet": {"depths": (1, 1, 1, 1)},
     "efficientnet": {"depths": (1, 2, 1, 1, 1, 1, 1)},
     "efficientnetv2": {"depths": (1, 1, 1, 1, 2, 1)},
     "efficientnet_lite": {"depths": (1, 2, 1, 1, 1, 1, 1)},

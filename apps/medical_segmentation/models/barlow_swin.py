@@ -8,12 +8,13 @@ Official code: github.com/mkianih/Barlow-Swin (a notebook without a licence).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from core.backbones.widths import block_numbers
 from core.layers.own_range import OwnRange
 from core.layers.patches import LearnedPositions, SpaceToDepth, from_column_order, merge_patches
 from core.layers.resize import NearestUpsampling
@@ -69,6 +70,7 @@ def barlow_swin(
     input_shape: tuple[int, int, int] = (512, 512, 3),
     *,
     classes: int = 1,
+    depths: Sequence[int] | None = None,
 ) -> keras.Model:
     """Return Barlow-Swin.
 
@@ -77,6 +79,7 @@ def barlow_swin(
         input_shape: (H, W, channels), H and W multiples of 64. The size is part of the network,
             which learns a vector for every position.
         classes: Output channels: 1 for one foreground, else classes with background.
+        depths: Blocks of each stage, at most the variant's; None takes all.
 
     Returns:
         A model from images (N, H, W, channels) in [0, 1] to logits (N, H, W, classes).
@@ -94,12 +97,12 @@ def barlow_swin(
     x = LearnedPositions(name="patch_embed.pos")(x)
 
     skips = []
-    for stage, depth in enumerate(table["depths"]):
+    for stage, blocks in enumerate(block_numbers(table["depths"], depths)):
         name = f"stages.{stage}"
         if stage:
             skips.append(x)
             x = merge_patches(x, 2 * x.shape[-1], f"{name}.merge")
-        for block in range(depth):
+        for block in blocks:
             x = swin_block(x, table["heads"], SHIFT * (block % 2), f"{name}.blocks.{block}")
 
     for i, filters in enumerate(table["decoder"]):
