@@ -124,6 +124,19 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:half]}..{text[-half:]}"
 
 
+def polygon_mask(corners: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return which pixels of a picture of (height, width) lie in a polygon: uint8, 0 or 1.
+
+    Args:
+        corners: (N, 2), x before y, in pixels; they may lie outside.
+        size: Of the picture.
+    """
+    import cv2
+
+    mask = np.zeros(size, np.uint8)
+    return cv2.fillPoly(mask, [np.rint(corners).astype(np.int32)], 1)
+
+
 def grid(cells: Sequence[np.ndarray], columns: int, gap: int) -> np.ndarray:
     """Return pictures of one size side by side in rows, a white gap around each."""
     height, width = cells[0].shape[:2]

@@ -62,7 +62,8 @@ def evaluate(
     advance: Callable[[int], None] | None = None,
 ) -> Scores:
     """Return the task's scores of an engine on every sample of an index."""
-    results = run(task, engine, index.samples, batch=batch, advance=advance)
+    samples = task.matched(index, engine.card).samples
+    results = run(task, engine, samples, batch=batch, advance=advance)
     return task.score(results, engine.card, quick=quick)
 
 

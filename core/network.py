@@ -34,9 +34,12 @@ class Network:
             no use for).
         notes: Returns sentences a user shall read about a checkpoint, of its state and file name.
         features: Stride → layer whose output has that many pixels of the input's side for one: the
-            maps that dense tasks build upon.
+            maps that dense tasks build upon. Where variants name them otherwise, a function of the
+            model that returns this.
         head: Regular expression of the layers that are new where the network learns another task
             and that are trained first; empty: its last layer with weights.
+        backbone: Of a variant, name and variant of the published network that it is built upon;
+            None where it is one itself.
         smallest: Least height and width of an input.
         any_size: Whether a model's sides may be open (None); not where positions have weights.
         kept: Regular expression of the layers whose outputs a training on large inputs keeps; what
@@ -53,8 +56,9 @@ class Network:
     ignored: tuple[str, ...] = PROFILES
     skipped: Callable[[Any], tuple[str, ...]] = lambda model: ()
     notes: Callable[[Mapping[str, Any], str], list[str]] = lambda state, file: []
-    features: Mapping[int, str] = field(default_factory=dict)
+    features: Mapping[int, str] | Callable[[Any], Mapping[int, str]] = field(default_factory=dict)
     head: str = ""
+    backbone: Callable[[str], tuple[str, str]] | None = None
     smallest: int = 1
     any_size: bool = True
     kept: str = ""
@@ -73,6 +77,10 @@ class Network:
 
         return plain_names(state, self.ignored)
 
+    def features_of(self, model) -> Mapping[int, str]:
+        """Return `features` of a model of this network."""
+        return self.features(model) if callable(self.features) else self.features
+
     def pyramid(self, model, strides: Sequence[int] | None = None):
         """Return the `keras.Model` from a model's input to its feature maps, finest first.
 
@@ -85,13 +93,14 @@ class Network:
         """
         import keras
 
-        strides = sorted(self.features if strides is None else strides)
-        unknown = [stride for stride in strides if stride not in self.features]
+        features = self.features_of(model)
+        strides = sorted(features if strides is None else strides)
+        unknown = [stride for stride in strides if stride not in features]
         if unknown or not strides:
             raise ValueError(
-                f"`strides` must be some of {sorted(self.features)}. Received: strides={strides}"
+                f"`strides` must be some of {sorted(features)}. Received: strides={strides}"
             )
-        maps = [model.get_layer(self.features[stride]).output for stride in strides]
+        maps = [model.get_layer(features[stride]).output for stride in strides]
         return keras.Model(model.input, maps, name=f"{model.name}_pyramid")
 
     def encoder(self, model):
@@ -104,7 +113,8 @@ class Network:
 
         if not self.features:
             raise ValueError(f"The network must name `features`. Received: {model.name} without")
-        last = model.get_layer(self.features[max(self.features)]).output
+        features = self.features_of(model)
+        last = model.get_layer(features[max(features)]).output
         return keras.Model(model.input, last, name="encoder")
 
 

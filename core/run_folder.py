@@ -101,8 +101,8 @@ class RunFolder:
 
     def check_command(self, command: str) -> None:
         """Raise a `UserError` when a run cannot be gone on with by a command that trains."""
-        if self.holds_encoder != (command == "pretrain"):
-            source = self.record.get("source", "train")
+        source = self.record.get("source", "train")
+        if source == "calibrate" or self.holds_encoder != (command == "pretrain"):
             raise UserError(
                 f"{self.path}: was made by {source}; go on with that, or choose another --out for "
                 f"{command}."

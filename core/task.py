@@ -73,11 +73,16 @@ class Scores:
             (`rank_1`); "samples" and "samples_<name>" count what is behind the values.
         per_sample: One row per sample, with its `id`.
         protocol: The definition behind the numbers, in words; printed with every table.
+        tables: Further tables by name, a row a dict; the ends of a 95 % interval of `x` are
+            `x_low` and `x_high`.
+        details: What the task's own pictures of the scores need.
     """
 
     summary: dict[str, float]
     per_sample: list[dict] = field(default_factory=list)
     protocol: str = ""
+    tables: dict[str, list[dict]] = field(default_factory=dict)
+    details: Any = None
 
 
 class Task(HowTrained, abc.ABC):
@@ -208,6 +213,10 @@ class Task(HowTrained, abc.ABC):
             seen.add(name)
             samples.append(Sample(id=name, inputs=(file,)))
         return samples
+
+    def matched(self, index: Index, card: ModelCard) -> Index:
+        """Return samples for a network to be scored on, their truths as it numbers classes."""
+        return index
 
     def few_samples(self, index: Index) -> Index:
         """Return an index with a few samples of each split, to see that everything works."""
@@ -344,6 +353,15 @@ class Task(HowTrained, abc.ABC):
         quick: bool = False,
     ) -> Scores:
         """Compare results with the samples' truths; `quick` leaves out slow metrics."""
+
+    @property
+    def draws_scores(self) -> bool:
+        """Whether the domain has pictures of its scores."""
+        return type(self).score_pictures is not Task.score_pictures
+
+    def score_pictures(self, scores: Scores) -> dict[str, np.ndarray]:
+        """Return pictures of scores by name, uint8 (H, W, 3) each; none by default."""
+        return {}
 
     def agreement(
         self,

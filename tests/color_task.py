@@ -10,6 +10,7 @@ from PIL import Image
 from core.classification.task import ClassificationTask
 from core.config import TrainConfig
 from core.data.index import Index, Sample, make_index
+from core.data.readers import Reader
 from core.model_card import ModelCard
 from core.network import Network
 from core.task import Example
@@ -21,15 +22,22 @@ EACH = {"train": (7, 5, 4), "val": (2, 2, 2), "test": (2, 2, 2)}  # samples of e
 def write_data(folder: Path) -> Index:
     """Write noisy pictures of each class as PNG files and return their index."""
     folder.mkdir(parents=True, exist_ok=True)
-    rng, samples = np.random.default_rng(3), []
+    rng = np.random.default_rng(3)
     for split, counts in EACH.items():
         for label, count in enumerate(counts):
             for n in range(count):
                 image = rng.integers(0, 200, (SIDE + 4, SIDE, 3), dtype=np.uint8)
                 image[..., label] += 55
-                file = folder / f"{split}_{CLASSES[label]}_{n}.png"
-                Image.fromarray(image).save(file)
-                samples.append(Sample(file.stem, (file,), label=label, split=split))
+                Image.fromarray(image).save(folder / f"{split}_{CLASSES[label]}_{n}.png")
+    return read(folder)
+
+
+def read(folder: Path) -> Index:
+    """Return the index of pictures whose names say what they are."""
+    samples = []
+    for file in sorted(folder.glob("*_*_*.png")):
+        split, name, _ = file.stem.split("_")
+        samples.append(Sample(file.stem, (file,), label=CLASSES.index(name), split=split))
     return make_index("colours", folder, samples, labels=CLASSES)
 
 
@@ -61,12 +69,15 @@ class Colours(ClassificationTask):
 
     name = "colours"
     networks = {"colour_net": "color_task:NETWORK"}
-    readers: dict = {}
+    readers = {"colours": Reader("colours", "colours", Path.is_dir, read, "CC0")}
     augmented = 0
 
     def augment(self, example, rng, config):
         self.augmented += 1
         return Example(example.inputs[:, :: rng.choice([-1, 1])], example.target)
+
+
+TASK = Colours()
 
 
 def config(**changes) -> TrainConfig:

@@ -89,7 +89,7 @@ def _table(schema: dict, known: dict[str, dict]) -> str:
         kinds = kinds if isinstance(kinds, list) else [kinds]
         meaning = value.get("description", "")
         if "enum" in value:
-            meaning = f"{', '.join(value['enum'])}. {meaning}"
+            meaning = f"{', '.join(map(str, value['enum']))}. {meaning}"
         kind = " or ".join("text" if one == "string" else one for one in kinds)
         rows.append(f"| `{key}` | {kind} | {value.get('unit', '')} | {meaning} |")
     return "\n".join(rows)

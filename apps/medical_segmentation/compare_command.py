@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from core.command_line import options as opt
+from core.command_line.comparing import cost, parameters_of
 from core.command_line.program import task_of
-from core.command_line.quiet import load_litert, load_tensorflow
+from core.command_line.quiet import load_tensorflow
 from core.command_line.tables import csv_text, say, show_json, show_table, size
 from core.command_line.use import change_decoding, load_engine, owning_run
 from core.errors import UserError
@@ -181,47 +181,6 @@ def intervals(drawn: Bootstrap, scores: Scores, first: Scores) -> dict[str, floa
     return found
 
 
-def cost(source: Path, run: RunFolder | None, engine: Engine, calls: int) -> dict[str, Any]:
-    """Return precision, multiply-accumulates, bytes and latency of a network's file."""
-    import tempfile
-
-    from core.engines import KerasEngine
-    from core.export.benchmark import benchmark
-    from core.export.exporting import plain_file
-    from core.files import write_atomic
-    from core.tflite.inspect import mac_count
-
-    load_litert()
-    with tempfile.TemporaryDirectory() as folder:
-        file = source
-        if run is not None and isinstance(engine, KerasEngine):
-            _, content = plain_file(run, engine.model, engine.card)
-            file = write_atomic(Path(folder) / "network.tflite", content)
-        (timing,) = benchmark(file, threads=(1,), calls=calls, memory=False)
-        macs = mac_count(file)
-    measured = dataclasses.asdict(timing)
-    names = ("file_bytes", "median_ms", "p10_ms", "p90_ms")
-    return {"precision": timing.precision, "macs": macs, **{n: measured[n] for n in names}}
-
-
-def parameters_of(task: Task, run: RunFolder, engine: Engine, known: dict[Path, int]) -> int:
-    """Return the trainable parameters of a run's deployable network.
-
-    Args:
-        task, run: Whose network it is.
-        engine: Of the run, or of one of its files.
-        known: What was counted before, by run; added to.
-    """
-    from core.engines import KerasEngine
-    from core.export.exporting import deployable
-
-    place = run.path.resolve()
-    if place not in known:
-        model = engine.model if isinstance(engine, KerasEngine) else deployable(task, run)[0]
-        known[place] = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    return known[place]
-
-
 def trained_on(run: RunFolder | None, index: Index) -> bool | None:
     """Return whether a run was trained on these data; None where that is not known."""
     known = None if run is None else run.record.get("data", {}).get("fingerprint")
@@ -245,8 +204,8 @@ def show(rows: Sequence[dict[str, Any]], title: str, unit: str) -> None:
 
 def draw(path: Path, rows: Sequence[dict[str, Any]], note: str, unit: str) -> None:
     """Write the picture of the table; distances are in `unit`."""
-    from apps.medical_segmentation.interval_plot import Panel, interval_plot
     from core.data.images import write_image
+    from core.export.interval_plot import Panel, interval_plot
 
     def triples(*names: str, scale: float = 1.0) -> list[tuple[float, float, float]]:
         return [tuple(row[name] * scale for name in names) for row in rows]

@@ -16,7 +16,7 @@ _GRID, _AXIS = (222, 226, 230), (120, 128, 136)
 _RIGHT, _WRONG = PALETTE[4], PALETTE[5]
 _FAINTEST, _STRONGEST = 0.12, 0.7  # opacity of a cell; text stays readable on the strongest
 _MATRIX, _SMALLEST, _LARGEST = 1000, 4, 46  # pixels: of the matrix about, of a cell
-_LONGEST = 24  # characters of a name
+LONGEST = 24  # characters of a name
 _PLOT, _BARS = 440, 90  # pixels: side of the diagram, height of the bars below
 _LEAST, _MOST = 224, 480  # pixels: sides of a picture that is labelled
 
@@ -38,7 +38,7 @@ def confusion_picture(matrix: np.ndarray, names: Sequence[str]) -> np.ndarray:
         )
     cell = min(_LARGEST, max(_SMALLEST, _MATRIX // len(names)))
     named = cell > _SMALL
-    shown = [shortened(name, _LONGEST) for name in names]
+    shown = [shortened(name, LONGEST) for name in names]
     room = _widest(shown) + _GAP if named else 0
     totals = [f"{count:,}" for count in matrix.sum(axis=1)]
     recalls = [_percent(row[n], row.sum()) for n, row in enumerate(matrix)]
@@ -130,20 +130,30 @@ def labelled_picture(image: np.ndarray, classes: Sequence[tuple[str, float]]) ->
     Returns:
         uint8 (H', W', 3).
     """
+    if len(classes) == 1 and classes[0][1] == 1:
+        return captioned_picture(image, [(shortened(classes[0][0], LONGEST), 0)])
+    return captioned_picture(
+        image, [(f"{shortened(name, LONGEST)} {share:.1%}", share) for name, share in classes]
+    )
+
+
+def captioned_picture(image: np.ndarray, lines: Sequence[tuple[str, float]]) -> np.ndarray:
+    """Return a picture with lines of text below it, each on a bar of a share of its width.
+
+    Args:
+        image: uint8 (H, W, 3), drawn as of `labelled_picture`.
+        lines: Texts and shares, in [0, 1].
+    """
     longest = max(image.shape[:2])
     scale = min(_MOST, max(_LEAST, longest)) / longest
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
     line = _TEXT + _GAP
     room = max(width, _LEAST)
-    sheet = Sheet(height + _GAP + line * len(classes), room)
+    sheet = Sheet(height + _GAP + line * len(lines), room)
     sheet.paste(image, (0, 0), (height, room))
-    certain = len(classes) == 1 and classes[0][1] == 1
-    for number, (name, probability) in enumerate(classes):
+    for number, (text, share) in enumerate(lines):
         top = height + _GAP // 2 + number * line
-        if not certain:
-            _fill(sheet, (0, top), (line - 2, round(room * probability)), _faded(_RIGHT, 0.25))
-        text = shortened(name, _LONGEST)
-        text += "" if certain else f" {probability:.1%}"
+        _fill(sheet, (0, top), (line - 2, round(room * share)), _faded(_RIGHT, 0.25))
         sheet.write(text, (_GAP // 2, top + line // 2), size=_SMALL, middle=True)
     return sheet.picture()
 

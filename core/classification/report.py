@@ -15,7 +15,6 @@ from core.classification.calibration import (
     reliability_bins,
 )
 from core.classification.metrics import (
-    LEVEL,
     PerClass,
     averages,
     checked,
@@ -48,6 +47,7 @@ class ClassificationReport:
         roc_auc: Of every class against the others, float64 (K,), NaN where it is not defined.
         confusion: int64 (K, K), rows true, columns predicted.
         bins: Samples by confidence.
+        logits: (N, K), and labels: (N,), which these are the scores of.
     """
 
     names: tuple[str, ...]
@@ -56,6 +56,8 @@ class ClassificationReport:
     roc_auc: np.ndarray
     confusion: np.ndarray
     bins: ReliabilityBins
+    logits: np.ndarray
+    labels: np.ndarray
 
 
 def classification_report(
@@ -91,20 +93,22 @@ def classification_report(
         "samples": len(labels),
     }
     confusion = confusion_matrix(labels, predicted, classes)
-    return ClassificationReport(tuple(names), summary, by_class, areas, confusion, bins)
+    return ClassificationReport(
+        tuple(names), summary, by_class, areas, confusion, bins, logits, labels
+    )
 
 
 def class_records(report: ClassificationReport) -> list[dict[str, Any]]:
     """Return a row for each class, ready for JSON and CSV; None where nothing was counted.
 
-    Keys: class, samples, predicted, precision, precision_low, precision_high, recall, recall_low,
+    Keys: class, samples, predictions, precision, precision_low, precision_high, recall, recall_low,
     recall_high, f1, roc_auc.
     """
     found = report.per_class
     records = []
     for number, name in enumerate(report.names):
         samples, predicted = int(found.support[number]), int(found.predicted[number])
-        record: dict[str, Any] = {"class": name, "samples": samples, "predicted": predicted}
+        record: dict[str, Any] = {"class": name, "samples": samples, "predictions": predicted}
         for kind, values, interval, counted in (
             ("precision", found.precision, found.precision_interval, predicted),
             ("recall", found.recall, found.recall_interval, samples),
@@ -116,22 +120,6 @@ def class_records(report: ClassificationReport) -> list[dict[str, Any]]:
         record["roc_auc"] = _number(report.roc_auc[number])
         records.append(record)
     return records
-
-
-def class_table(report: ClassificationReport) -> tuple[list[str], list[list[Any]]]:
-    """Return headings and rows of the table of classes, for `core.command_line.tables`."""
-    interval = f"{LEVEL:.0%}"
-    columns = ["class", "samples", "predicted", "precision", interval, "recall", interval]
-    rows = [
-        [
-            row["class"], row["samples"], row["predicted"],
-            row["precision"], _range(row["precision_low"], row["precision_high"]),
-            row["recall"], _range(row["recall_low"], row["recall_high"]),
-            row["f1"], row["roc_auc"],
-        ]
-        for row in class_records(report)
-    ]  # fmt: skip
-    return [*columns, "F1", "ROC-AUC"], rows
 
 
 def confused_records(report: ClassificationReport, most: int = 10) -> list[dict[str, Any]]:
@@ -162,7 +150,3 @@ def confused_records(report: ClassificationReport, most: int = 10) -> list[dict[
 
 def _number(value: float | None) -> float | None:
     return None if value is None or np.isnan(value) else float(value)
-
-
-def _range(low: float | None, high: float | None) -> str | None:
-    return None if low is None else f"{low:.3f}–{high:.3f}"

@@ -7,6 +7,7 @@ opening of the backbone, balanced and mixed losses, scores, tables and pictures 
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import numpy as np
 from core.classification.metrics import softmax
 from core.data.images import as_rgb, read_image, resized
 from core.data.index import Index, Sample
-from core.errors import UserError
+from core.errors import UserError, near_miss
 from core.files import write_json
 from core.model_card import ModelCard
 from core.network import Network
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 CLASS_WEIGHTS = ("none", "balanced", "effective-number")
 RESIZE = "bilinear as Pillow does it, the aspect ratio not kept"
 OUTPUT = "logits of the classes, before the softmax"
+QUICK_SAMPLES = 2  # of each class in each split
 FIRST = 5  # classes that a result names
 
 
@@ -58,7 +60,7 @@ class ClassificationTask(Task):
     }
     option_values: Mapping[str, Sequence[Any]] = {
         "opening": ("whole", "stages"),
-        "norms": ("kept", "adapting"),
+        "norms": ("kept", "frozen", "adapting"),
         "features": ("kept", "computed"),
         "class_weights": CLASS_WEIGHTS,
     }
@@ -103,6 +105,41 @@ class ClassificationTask(Task):
     def picture(self, sample: Sample, card: ModelCard) -> np.ndarray:
         """Return a sample's picture at its own size, uint8 (H, W, C)."""
         return read_image(sample.inputs[0], card.channels)
+
+    def matched(self, index: Index, card: ModelCard) -> Index:
+        """Return samples numbered as the network numbers classes: by name, as data order theirs.
+
+        Raises:
+            UserError: When the network does not know one of the classes by its name.
+        """
+        names = index.labels
+        if not names or not card.labels or names == card.labels:
+            return index
+        if len(names) == len(card.labels) and not set(names) & set(card.labels):
+            return index  # all were given other names for the training (--labels)
+        used = {sample.label for sample in index.samples if sample.label is not None}
+        for label in sorted(used):
+            if names[label] not in card.labels:
+                raise UserError(
+                    f"{index.root}: has the class '{names[label]}', which the network does not "
+                    f"know.{near_miss(names[label], card.labels)} Evaluate on its own classes."
+                )
+        number = {label: card.labels.index(names[label]) for label in used}
+        samples = tuple(
+            s if s.label is None else dataclasses.replace(s, label=number[s.label])
+            for s in index.samples
+        )
+        return dataclasses.replace(index, samples=samples, labels=card.labels)
+
+    def few_samples(self, index: Index) -> Index:
+        """Return the first samples of each class in each split, so that none is without."""
+        seen: Counter = Counter()
+        kept = []
+        for sample in index.samples:
+            seen[sample.split, sample.label] += 1
+            if seen[sample.split, sample.label] <= QUICK_SAMPLES:
+                kept.append(sample)
+        return dataclasses.replace(index, samples=tuple(kept))
 
     def data_notes(self, index: Index) -> list[str]:
         """Return the classes that a split has no sample of, and how unequal the classes are."""
@@ -172,18 +209,31 @@ class ClassificationTask(Task):
         return min(config.options.get("head_epochs", 0), config.epochs)
 
     def training_callbacks(self, network: Network, model, config: TrainConfig) -> list:
-        """Return what trains the head first, then the backbone, at once or stage by stage."""
-        from core.finetuning.opening import OpenedStepwise, Opening, head_layers, stagewise
+        """Return what trains the head first, then the backbone, at once or stage by stage.
+
+        The normalisations of layers that are not trained infer ("kept"), or go on adapting to the
+        batches ("adapting", as PyTorch has it); "frozen" keeps those before the head as they came
+        to the end, which few samples or small batches ask for.
+        """
+        from core.finetuning.opening import (
+            OpenedStepwise,
+            Opening,
+            head_layers,
+            stagewise,
+            without_norms,
+        )
 
         first, options = self.head_epochs(config), self.check_options(config.options)
-        if not first:
-            return []
         head = head_layers(model, network.head)
-        openings = [Opening(0, head), Opening(first)]
-        if options["opening"] == "stages":
-            steps = enumerate(stagewise(model, head, network.features))
+        openings = [Opening(0, head), Opening(first)] if first else [Opening(0)]
+        if first and options["opening"] == "stages":
+            steps = enumerate(stagewise(model, head, network.features_of(model)))
             each = options["stage_epochs"]
             openings = [Opening(first + (n - 1) * each if n else 0, layers) for n, layers in steps]
+        if options["norms"] == "frozen":
+            openings = without_norms(model, openings, head)
+        elif not first:
+            return []
         return [OpenedStepwise(model, openings, adapting=options["norms"] == "adapting")]
 
     def frozen_features(
@@ -218,7 +268,7 @@ class ClassificationTask(Task):
         logits = np.asarray(outputs[0], np.float32).ravel()
         probabilities = softmax(logits[None])[0]
         order = np.argsort(-probabilities, kind="stable")[:FIRST]
-        names = [_name(card, n) for n in order]
+        names = [class_name(card, n) for n in order]
         likeliest = [
             {"class": name, "probability": float(probabilities[n])}
             for name, n in zip(names, order, strict=True)
@@ -237,7 +287,12 @@ class ClassificationTask(Task):
         Raises:
             UserError: When a sample has no class, or a class that the network does not have.
         """
-        from core.classification.report import PROTOCOL, classification_report
+        from core.classification.report import (
+            PROTOCOL,
+            class_records,
+            classification_report,
+            confused_records,
+        )
 
         rows, logits, labels = [], [], []
         for sample, result in results:
@@ -253,7 +308,7 @@ class ClassificationTask(Task):
             rows.append(
                 {
                     "id": sample.id,
-                    "class": _name(card, sample.label),
+                    "class": class_name(card, sample.label),
                     "predicted": result["class"],
                     "correct": float(result["logits"].argmax() == sample.label),
                     "probability": result["probability"],
@@ -261,9 +316,24 @@ class ClassificationTask(Task):
                 }
             )
         report = classification_report(
-            np.stack(logits), np.asarray(labels), [_name(card, n) for n in range(len(logits[0]))]
+            np.stack(logits),
+            np.asarray(labels),
+            [class_name(card, n) for n in range(len(logits[0]))],
         )
-        return Scores(report.summary, rows, PROTOCOL)
+        tables = {} if quick else {"classes": class_records(report)}
+        if not quick and (confused := confused_records(report)):
+            tables["confused"] = confused
+        return Scores(report.summary, rows, PROTOCOL, tables, report)
+
+    def score_pictures(self, scores: Scores) -> dict[str, np.ndarray]:
+        """Return "confusion" and "reliability" of scores."""
+        from core.classification.pictures import confusion_picture, reliability_picture
+
+        report = scores.details
+        return {
+            "confusion": confusion_picture(report.confusion, report.names),
+            "reliability": reliability_picture(report.bins),
+        }
 
     def write(self, sample: Sample, result: Any, folder: Path, card: ModelCard) -> list[Path]:
         """Write class, probability and the likeliest classes as JSON."""
@@ -276,7 +346,7 @@ class ClassificationTask(Task):
         if sample.label is None:
             return None
         return labelled_picture(
-            as_rgb(self.picture(sample, card)), [(_name(card, sample.label), 1)]
+            as_rgb(self.picture(sample, card)), [(class_name(card, sample.label), 1)]
         )
 
     def draw(self, sample: Sample, result: Any, card: ModelCard) -> np.ndarray:
@@ -290,5 +360,6 @@ def _mixing(options: Mapping[str, Any]) -> bool:
     return options["mixup"] > 0 or options["cutmix"] > 0
 
 
-def _name(card: ModelCard, number: int) -> str:
+def class_name(card: ModelCard, number: int) -> str:
+    """Return what a class is called; "class 3" where the card has no name for it."""
     return card.labels[number] if number < len(card.labels) else f"class {number}"

@@ -28,13 +28,7 @@ def compress(
     ctx: typer.Context,
     run: opt.Run,
     out: opt.OutRun,
-    method: Annotated[
-        str | None,
-        typer.Option(
-            metavar="|".join(METHODS),
-            help="One method, or several in a row: prune,cluster,quantize.",
-        ),
-    ] = None,
+    method: Annotated[str | None, opt.METHOD] = None,
     data: opt.Data = None,
     format: opt.Format = None,
     sparsity: Annotated[
@@ -63,6 +57,8 @@ def compress(
     rounding of int8. Later methods keep what earlier ones reached. adapt, which comes first, makes
     nothing smaller: it betters the weights by low-rank updates under the network's own guidance, or
     another run's. Unless chosen otherwise, each trains 10 epochs at a tenth of the run's own rate.
+
+    --method names one of them, or several in a row: --method prune,cluster,quantize.
 
     --set reaches every other choice of a method, --set quantize.weight_bits=4, or of the training.
     """

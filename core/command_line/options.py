@@ -74,6 +74,13 @@ Labels = Annotated[str | None, _network(metavar="A,B,…", help="Class names, se
 InitialWeights = Annotated[
     Path | None, _network(metavar="RUN", help="Start from the weights of this run.")
 ]
+BackboneWeights = Annotated[
+    str | None,
+    _network(
+        metavar="FILE|package|download",
+        help="Published weights of all but the head, where the app builds upon such.",
+    ),
+]
 Partial = Annotated[bool, _network("--partial", help="Load what fits and list the rest.")]
 
 # --- training -------------------------------------------------------------------------------------
@@ -108,6 +115,7 @@ Resume = Annotated[bool, _training("--resume", help="Go on with what was begun i
 # --- use and results ------------------------------------------------------------------------------
 
 BATCH = typer.Option(min=1, help="How many go through the network at once.")
+METHOD = typer.Option(metavar="NAME", help="How; the methods are named above.")
 CALLS = typer.Option(min=1, help="Least number of measured calls.")
 Settings = Annotated[
     list[str] | None,

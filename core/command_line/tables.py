@@ -69,6 +69,29 @@ def show_table(
     print(f"{title}\n{body}" if title else body, flush=True)
 
 
+def show_records(records: Sequence[Mapping[str, Any]], *, title: str | None = None) -> None:
+    """Print rows that are dictionaries of the same keys as a table.
+
+    Args:
+        records: At least one. `x_low` and `x_high` beside `x` are the ends of its 95 % interval,
+            which becomes a single column.
+        title: A line above.
+    """
+    ends = {name for name in records[0] if f"{name}_low" in records[0]}
+    hidden = {f"{name}_{end}" for name in ends for end in ("low", "high")}
+    columns: list[str] = []
+    rows: list[list[Any]] = [[] for _ in records]
+    for name in records[0]:
+        if name in hidden:
+            continue
+        columns += [name.replace("_", " "), "95%"] if name in ends else [name.replace("_", " ")]
+        for row, record in zip(rows, records, strict=True):
+            row.append(record[name])
+            if name in ends:
+                row.append(_interval(record[f"{name}_low"], record[f"{name}_high"]))
+    show_table(columns, rows, title=title)
+
+
 def text(value: Any) -> str:
     """Return a cell: numbers with four significant digits and thousands, unknown ones as "–"."""
     if value is None:
@@ -117,6 +140,10 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
             {n: " ".join(map(str, c)) if isinstance(c, list) else c for n, c in cells.items()}
         )
     return stream.getvalue()
+
+
+def _interval(low: float | None, high: float | None) -> str | None:
+    return None if low is None or high is None else f"{low:.3f}–{high:.3f}"
 
 
 def _is_number(value: Any) -> bool:

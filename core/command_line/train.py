@@ -32,6 +32,7 @@ def train(
     classes: opt.Classes = None,
     labels: opt.Labels = None,
     initial_weights: opt.InitialWeights = None,
+    backbone_weights: opt.BackboneWeights = None,
     epochs: opt.Epochs = None,
     batch: Annotated[int | None, opt.BATCH] = None,
     learning_rate: opt.LearningRate = None,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -49,7 +50,9 @@ def run_training(ctx: typer.Context, task: Task) -> RunFolder:
         "labels": opt.parse_names(said.get("labels")),
         "initial_weights": None if start is None else str(start),
     }
-    flags = choices.flag_values(task, said, opt.parse_settings(ctx.params["settings"]))
+    settings = opt.parse_settings(ctx.params["settings"])
+    settings |= _backbone_settings(task, said.pop("backbone_weights", None), start, settings)
+    flags = choices.flag_values(task, said, settings)
     given_file = ctx.params["config"]
     file = choices.file_values(None if given_file is None else Path(given_file), task.name)
     earlier = None
@@ -87,6 +90,8 @@ def run_training(ctx: typer.Context, task: Task) -> RunFolder:
     if earlier is None:
         card = training_card(task, entry.card(chosen.variant), chosen, index)
         say(f"Data: {index.root}, format {index.format}, {index.describe_splits()}.", aside=json)
+        for note in (note for note in index.notes if note.startswith("Warning: ")):
+            say(note, aside=json)
         line = choices.filled_in(chosen, given, card)
         if line:
             say(line, aside=json)
@@ -100,6 +105,24 @@ def run_training(ctx: typer.Context, task: Task) -> RunFolder:
         overwrite=overwrite,
         progress=TrainingProgress(),
     )
+
+
+def _backbone_settings(
+    task: Task, source: str | None, start: Path | None, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the setting that `--backbone-weights` stands for, if it was given."""
+    if source is None:
+        return {}
+    option = "backbone_weights"
+    if option not in task.options:
+        raise UserError(f"'{task.name}' has no published backbones; leave --backbone-weights out.")
+    if start is not None:
+        raise UserError(
+            "--initial-weights and --backbone-weights exclude each other; pass one of them."
+        )
+    if f"options.{option}" in settings:
+        raise UserError(f"{option} is chosen by its own option and by --set; pass one of them.")
+    return {f"options.{option}": source}
 
 
 def _trained_on(run: RunFolder, index: Index) -> bool:

@@ -11,7 +11,14 @@ import typer
 from core.command_line import options as opt
 from core.command_line.program import task_of
 from core.command_line.quiet import load_litert, load_tensorflow
-from core.command_line.tables import complain, csv_text, say, show_json, show_table
+from core.command_line.tables import (
+    complain,
+    csv_text,
+    say,
+    show_json,
+    show_records,
+    show_table,
+)
 from core.errors import UserError, no_such, not_found, one_of
 
 if TYPE_CHECKING:
@@ -32,6 +39,10 @@ def evaluate(
     per_sample: Annotated[
         Path | None, typer.Option(metavar="FILE.csv", help="Write the scores of every sample.")
     ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Draw the scores, where the app has pictures of them."),
+    ] = None,
     overwrite: opt.Overwrite = False,
     json: opt.Json = False,
 ) -> None:
@@ -41,8 +52,9 @@ def evaluate(
     such as --set threshold=0.4.
     """
     from core.command_line.progress import track
+    from core.data.images import write_image
     from core.evaluate import evaluate as score
-    from core.files import claim_file, sha256, write_atomic
+    from core.files import claim_file, claim_folder, sha256, write_atomic
 
     task = task_of(ctx)
     run = owning_run(source, task)
@@ -50,6 +62,10 @@ def evaluate(
         run.metrics()  # complain before the work: the result is kept there
     if per_sample is not None:
         claim_file(per_sample, overwrite=overwrite, option="--per-sample")
+    if pictures is not None:
+        if not task.draws_scores:
+            raise UserError(f"'{task.name}' has no pictures of its scores; leave out --pictures.")
+        claim_folder(pictures, overwrite=overwrite)
     chosen, layout = needed_data(run, data, format, "evaluate on")
     if data is None:
         say(f"Defaults: data {chosen}.", aside=json)
@@ -63,6 +79,10 @@ def evaluate(
         scores = score(task, engine, index, batch=batch, advance=advance)
     if per_sample is not None:
         write_atomic(per_sample, csv_text(scores.per_sample))
+    drawn = []
+    if pictures is not None:
+        named = task.score_pictures(scores)
+        drawn = [write_image(pictures / f"{name}.png", one) for name, one in named.items()]
     result = {
         "data": str(index.root),
         "format": index.format,
@@ -81,12 +101,18 @@ def evaluate(
         except UserError as error:  # the scores are worth more than their place
             say(f"Not kept with the run: {error}", aside=True)
     if json:
-        show_json({"source": source, **result, "per_sample": scores.per_sample})
+        more = {"tables": scores.tables, "per_sample": scores.per_sample, "files": drawn}
+        show_json({"source": source, **result, **more})
         return
     title = f"{source}: {len(index)} samples of {index.root} ({index.format}, {split})"
     show_table(("metric", "value"), list(scores.summary.items()), title=title)
+    for name, rows in scores.tables.items():
+        say()
+        show_records(rows, title=f"{name[:1].upper()}{name[1:].replace('_', ' ')}:")
     if scores.protocol:
         say(f"Protocol: {scores.protocol}")
+    for file in drawn:
+        say(f"Saved: {file}")
 
 
 def predict(

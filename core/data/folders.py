@@ -72,6 +72,18 @@ def first_names(folder: Path, suffixes: Sequence[str], most: int) -> Iterator[st
         yield from islice(found, most)
 
 
+def holds_file(folder: Path, suffixes: Sequence[str]) -> bool:
+    """Return whether a file with one of these endings lies anywhere below; the first ends it."""
+    seen = set()
+    for parent, inside, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        inside[:] = [] if real in seen else filter(is_visible, inside)
+        seen.add(real)
+        if any(is_visible(name) and name.lower().endswith(tuple(suffixes)) for name in files):
+            return True
+    return False
+
+
 def named_files(
     inputs: Iterable[str | os.PathLike], kind: str, suffixes: Sequence[str]
 ) -> list[tuple[Path, Path]]:
@@ -132,6 +144,25 @@ def _leads_to_folder(entry: os.DirEntry) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself
         return False
+
+
+def split_folders(path: Path) -> dict[str, Path]:
+    """Return the folders of a folder that are called as splits are, by the split's name.
+
+    Raises:
+        UserError: When two folders are the same split.
+    """
+    found: dict[str, Path] = {}
+    for folder in folders(path):
+        split = SPLIT_FOLDERS.get(plain(folder.name))
+        if split and split in found:
+            raise UserError(
+                f"{path}: '{found[split].name}' and '{folder.name}' are both the {split} split; "
+                "keep one."
+            )
+        if split:
+            found[split] = folder
+    return found
 
 
 def subfolder(path: Path, *names: str) -> Path | None:

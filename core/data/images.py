@@ -9,29 +9,31 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from core.data.folders import find_files
+from core.data.pixels import finite_range, known_form, stored_values
 from core.errors import UserError
 from core.files import refuse_special, write_atomic
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 _TIFF = (".tif", ".tiff")
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 # Pillow would run Ghostscript for PostScript in a file named .png: name the harmless formats.
 _FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000")
 _ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 swap height and width
 _MAX_PIXELS = 2**26  # 67 million; the largest pictures in use (chest X-rays) have 20 million
 _MAX_BYTES = 2**29  # of its values; as 16-bit colours the largest have 400 MB
-_ROWS = 256  # of a picture that are brought to 8 bits at once
-_STRETCH = (0.1, 99.9)  # percentiles
 
 
-def read_image(path: str | os.PathLike, channels: int = 3, *, page: int = 0) -> np.ndarray:
+def read_image(
+    path: str | os.PathLike, channels: int = 3, *, page: int = 0, content: bytes | None = None
+) -> np.ndarray:
     """Decode an image file.
 
     Transparency is dropped, not composited: microscopes and screenshot tools store RGBA whose
@@ -45,6 +47,7 @@ def read_image(path: str | os.PathLike, channels: int = 3, *, page: int = 0) -> 
         path: PNG, JPEG, TIFF, BMP, WebP, GIF, PPM or JPEG 2000.
         channels: 3 for RGB, 1 for grey (luma of a coloured picture).
         page: Page of a multi-page file, from 0.
+        content: The file's bytes, of a picture inside another file; `path` then only names it.
 
     Returns:
         uint8 (H, W, channels), 0..255.
@@ -53,19 +56,8 @@ def read_image(path: str | os.PathLike, channels: int = 3, *, page: int = 0) -> 
         UserError: When the file is missing, empty, truncated, not an image, absurdly large, or has
             no such page.
     """
-    if channels not in (1, 3):
-        raise ValueError(f"`channels` must be 1 or 3. Received: channels={channels}")
-    from PIL import Image
-
-    raw, palette = _decode(Path(path), page)
-    if palette is not None:
-        raw = palette[raw]
-    pixels = raw if raw.dtype == np.uint8 else _to_8_bits(Path(path), raw)
-    if pixels.ndim == 2:
-        return np.repeat(pixels[..., None], channels, axis=-1)
-    if channels == 1:
-        return np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
-    return pixels
+    raw, palette = _decode(Path(path), page, content)
+    return known_form(path, raw, palette, channels)
 
 
 def read_mask(path: str | os.PathLike, *, page: int = 0) -> np.ndarray:
@@ -93,7 +85,7 @@ def read_mask(path: str | os.PathLike, *, page: int = 0) -> np.ndarray:
         return raw
     if raw.dtype == bool:
         return raw.astype(np.uint8)
-    low, high = _finite_range(path, raw)
+    low, high = finite_range(path, raw)
     if low < 0 or high > 65535 or (raw.dtype.kind == "f" and (raw != np.rint(raw)).any()):
         raise UserError(
             f"{path}: has mask values that are not whole numbers in 0..65535 (found {low:g} to "
@@ -211,39 +203,28 @@ def find_images(folder: str | os.PathLike, recursive: bool = False) -> list[Path
     return find_files(folder, "image", SUFFIXES, recursive=recursive)
 
 
-def _decode(path: Path, page: int) -> tuple[np.ndarray, np.ndarray | None]:
+def _decode(
+    path: Path, page: int, content: bytes | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the stored values, upright and without alpha, and the palette if there is one.
 
     The values are (H, W) or (H, W, 3) of any dtype; the palette is uint8 (256, 3).
     """
     from PIL import ImageOps
 
-    with _explained(path):
-        if path.suffix.lower() not in _TIFF:
-            with _opened(path, page) as image:
-                return _values(ImageOps.exif_transpose(image))
+    tiff = path.suffix.lower() in _TIFF if content is None else content[:4] in _TIFF_STARTS
+    with _explained(path, content):
+        if not tiff:
+            with _opened(path, page, content) as image:
+                return stored_values(ImageOps.exif_transpose(image))
         try:
-            with _opened(path, page) as image:
+            with _opened(path, page, content) as image:
                 if not _is_deep_colour(image):
-                    return _values(ImageOps.exif_transpose(image))
+                    return stored_values(ImageOps.exif_transpose(image))
         except (OSError, SyntaxError, ValueError):
             pass  # tifffile knows more kinds of TIFF, and says what is wrong with the rest
-        with _opened_tiff(path, page) as tiff_page:
+        with _opened_tiff(path, page, content) as tiff_page:
             return _tiff_values(tiff_page), None
-
-
-def _values(image) -> tuple[np.ndarray, np.ndarray | None]:
-    mode = image.mode
-    if mode in ("P", "PA"):
-        palette = np.zeros((256, 3), np.uint8)
-        colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-        palette[: len(colours)] = colours
-        indices = np.array(image)
-        return (indices[..., 0] if mode == "PA" else indices), palette
-    if mode in ("1", "L", "RGB", "I", "F") or mode.startswith("I;16"):
-        pixels = np.array(image)
-        return pixels.astype(pixels.dtype.newbyteorder("=")), None
-    return np.array(image.convert("L" if mode in ("LA", "La") else "RGB")), None
 
 
 def _tiff_values(page) -> np.ndarray:
@@ -255,38 +236,6 @@ def _tiff_values(page) -> np.ndarray:
     if pixels.ndim not in (2, 3) or not pixels.size or pixels.dtype.kind not in "buif":
         raise ValueError(f"{pixels.dtype} with the axes {axes} is no picture")
     return pixels.astype(pixels.dtype.newbyteorder("="))
-
-
-def _to_8_bits(path: Path, raw: np.ndarray) -> np.ndarray:
-    if raw.dtype == bool:
-        return raw.astype(np.uint8) * 255
-    low, high = _finite_range(path, raw)
-    if raw.dtype.kind == "f" and low >= 0 and high <= 1:
-        return _by_rows(raw, lambda part: part * 255)
-    if low >= 0 and high <= 255:
-        return _by_rows(raw, lambda part: part)
-    low, high = np.percentile(raw, _STRETCH)
-    if high <= low:  # constant but for a few pixels
-        low, high = _finite_range(path, raw)
-    if high <= low:
-        return np.zeros(raw.shape, np.uint8)
-    least, gain = np.float32(low), np.float32(255 / (high - low))
-    return _by_rows(raw, lambda part: np.clip((part.astype(np.float32) - least) * gain, 0, 255))
-
-
-def _by_rows(raw: np.ndarray, scaled: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Return scaled values rounded to 8 bits; floats of all of a large picture are gigabytes."""
-    pixels = np.empty(raw.shape, np.uint8)
-    for top in range(0, len(raw), _ROWS):
-        pixels[top : top + _ROWS] = np.rint(scaled(raw[top : top + _ROWS]))
-    return pixels
-
-
-def _finite_range(path: Path, raw: np.ndarray) -> tuple[float, float]:
-    low, high = float(raw.min()), float(raw.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise UserError(f"{path}: holds NaN or infinite values; export it again without them.")
-    return low, high
 
 
 def _is_deep_colour(image) -> bool:
@@ -304,12 +253,13 @@ def _swapped_by_exif(image) -> bool:
 
 
 @contextmanager
-def _opened(path: Path, page: int = 0) -> Iterator:
+def _opened(path: Path, page: int = 0, content: bytes | None = None) -> Iterator:
     from PIL import Image
 
     Image.init()  # loads the decoders, once
     known = [name for name in _FORMATS if name in Image.OPEN]
-    with Image.open(path, formats=known) as image:
+    source = path if content is None else io.BytesIO(content)
+    with Image.open(source, formats=known) as image:
         if page < 0 or (page and page >= getattr(image, "n_frames", 1)):
             pages = getattr(image, "n_frames", 1)
             raise UserError(f"{path}: has no page {page}, only 0..{pages - 1}; check the data set.")
@@ -322,10 +272,10 @@ def _opened(path: Path, page: int = 0) -> Iterator:
 
 
 @contextmanager
-def _opened_tiff(path: Path, page: int) -> Iterator:
+def _opened_tiff(path: Path, page: int, content: bytes | None = None) -> Iterator:
     import tifffile
 
-    with tifffile.TiffFile(path) as file:
+    with tifffile.TiffFile(path if content is None else io.BytesIO(content)) as file:
         picture = file.pages[page].aspage()
         _refuse_huge(path, (picture.imagewidth, picture.imagelength))
         if picture.nbytes > _MAX_BYTES:
@@ -345,7 +295,7 @@ def _refuse_huge(path: Path, size: tuple[int, int]) -> None:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path, content: bytes | None = None) -> Iterator[None]:
     """Turn whatever decoding raises into one sentence for the user."""
     from PIL import Image
 
@@ -360,17 +310,18 @@ def _explained(path: Path) -> Iterator[None]:
             "cut or scale the picture first."
         ) from error
     except Exception as error:  # decoders raise anything from struct.error to IndexError
-        raise UserError(f"{path}: {_reason(path, error)}") from error
+        raise UserError(f"{path}: {_reason(path, error, content)}") from error
 
 
-def _reason(path: Path, error: Exception) -> str:
-    if not path.exists():
-        return "no such file; check the path."
-    if path.is_dir():
-        return "is a folder, not an image file; pass a file."
-    if isinstance(error, PermissionError):
-        return "permission denied; make the file readable."
-    if path.stat().st_size == 0:
+def _reason(path: Path, error: Exception, content: bytes | None) -> str:
+    if content is None:
+        if not path.exists():
+            return "no such file; check the path."
+        if path.is_dir():
+            return "is a folder, not an image file; pass a file."
+        if isinstance(error, PermissionError):
+            return "permission denied; make the file readable."
+    if not (path.stat().st_size if content is None else content):
         return "is empty (0 bytes); copy or download it again."
     if type(error).__name__ == "UnidentifiedImageError":
         return "is not an image in a known format (its content, whatever its name); replace it."

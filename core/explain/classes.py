@@ -16,27 +16,39 @@ BATCH = 32  # pictures a call; the results do not depend on it
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
-def class_probabilities(engine: Engine, *, logits: bool = True) -> Predict:
+def class_probabilities(
+    engine: Engine,
+    *,
+    logits: bool = True,
+    encode: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Predict:
     """Return what gives an engine's class probabilities for pictures of its card's size.
 
     Args:
         engine: A Keras network or a .tflite file that returns (N, classes).
         logits: Whether it returns scores before the softmax (before the sigmoid, of one class);
             else it returns probabilities.
+        encode: Makes the network's inputs of pictures (N, H, W, C); None normalises as the card
+            says.
 
     Raises:
         UserError: By the function, when the engine returns anything but one row of numbers a
             picture.
     """
-    from scipy.special import expit
+    encode = encode or engine.card.normalise
 
     def predict(images: np.ndarray) -> np.ndarray:
-        scores = class_scores(engine(engine.card.normalise(images)), engine.name)
-        if not logits:
-            return scores
-        return expit(scores) if scores.shape[1] == 1 else softmax(scores)
+        scores = class_scores(engine(encode(images)), engine.name)
+        return probabilities(scores) if logits else scores
 
     return predict
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Return the probabilities of logits (N, classes): their softmax, of one class its sigmoid."""
+    from scipy.special import expit
+
+    return expit(logits) if logits.shape[1] == 1 else softmax(logits)
 
 
 def class_scores(outputs: list[np.ndarray], name: str) -> np.ndarray:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.errors import one_of
+from core.errors import UserError, one_of
 from core.explain.classes import BATCH, Predict, check_class, checked_picture, probabilities_of
 from core.explain.segmentation import SEGMENTATIONS, Segmentation
 
@@ -113,11 +113,16 @@ def lime(
         advance: Called with the number of versions done, for a progress bar.
 
     Raises:
-        UserError: When there is no such class or segmentation.
+        UserError: When there is no such class or segmentation, or it finds a single region.
     """
     picture = checked_picture(image)
     segments = _segments(image, segmentation)
     count = int(segments.max()) + 1
+    if count < 2:
+        raise UserError(
+            f"the {segments.shape[1]}x{segments.shape[0]} picture is a single region, of which "
+            "nothing can be taken away; cut it into squares instead (--regions squares)."
+        )
     rows = perturbations(count, samples, seed)
     blank = filled(picture, segments, fill)
     found = probabilities_of(

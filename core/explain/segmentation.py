@@ -1,4 +1,8 @@
-"""Super-pixels: a picture cut into regions that LIME takes away one by one."""
+"""Super-pixels: a picture cut into regions that LIME takes away one by one.
+
+Of OpenCV only the contributed modules have super-pixels (SLIC), which its headless package lacks:
+so LIME's own quick shift stands here, and a plain grid.
+"""
 
 from __future__ import annotations
 

@@ -282,7 +282,8 @@ def _compare_metrics(
     for key in sorted(engines, key=lambda key: key != "keras"):
         engine = engines[key]
         try:
-            results = run_on(task, engine, index.samples, advance=advance)
+            samples = task.matched(index, engine.card).samples
+            results = run_on(task, engine, samples, advance=advance)
             if task.compares_results:
                 found[key] = list(results)
                 results = iter(found[key])

@@ -125,6 +125,28 @@ def stagewise(
     return [*found, frozenset(layer.name for layer in model.layers)]
 
 
+def without_norms(
+    model: keras.Model, openings: Sequence[Opening], head: Collection[str]
+) -> list[Opening]:
+    """Return openings that leave out the batch normalisations before the head.
+
+    Args:
+        model: A functional network.
+        openings: Of it.
+        head: Names of the head's layers, whose own normalisations are trained.
+    """
+    norms = {
+        layer.name
+        for layer in model.layers
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.name not in head
+    }
+    every = frozenset(layer.name for layer in model.layers)
+    return [
+        Opening(one.epoch, (every if one.layers is None else one.layers) - norms)
+        for one in openings
+    ]
+
+
 def _leading_to(graph: Graph, name: str) -> set[str]:
     """Return the names of a layer and of all that it depends on."""
     needed: set[int] = set()

@@ -64,13 +64,14 @@ def test_whatever_a_user_names_to_be_written_is_not_replaced_unasked():
     for command, parameter in parameters():
         owners[command] |= set(parameter.opts)
     lacking = {c for c, flags in owners.items() if flags & writing and "--overwrite" not in flags}
-    assert lacking == {"reid simulate"}
+    assert lacking == {"reid simulate", "fetal simulate", "aqua simulate"}
 
 
 def test_a_flag_of_train_is_the_configs_key():
     from core.config import TrainConfig
 
     own = {"--out", "--config", "--set", "--quick", "--resume", "--overwrite", "--json"}
+    own |= {"--preset", "--backbone-weights"}  # several keys, and an app's option
     for command, parameter in parameters():
         if command.endswith(" train") and not own & set(parameter.opts):
             key = parameter.opts[0].removeprefix("--").replace("-", "_")

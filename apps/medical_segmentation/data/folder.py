@@ -8,11 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from apps.medical_segmentation.data import layout
-from core.data.folders import SPLIT_FOLDERS, plain
-from core.data.folders import folders as folders_in
+from core.data.folders import SPLIT_FOLDERS, plain, split_folders
 from core.data.index import Index, Sample, make_index
 from core.data.readers import Reader
-from core.errors import UserError
 
 # Copies that a tool made of a picture: a1_rot90, a1_flip, a1_aug_3, a1_copy.
 _DERIVED = re.compile(
@@ -31,30 +29,16 @@ def parts(path: Path) -> dict[str, tuple[Path, Path]]:
     """
     own = layout.image_and_mask_folders(path)
     if own:
-        inner = [_split_folders(folder) for folder in own]
+        inner = [split_folders(folder) for folder in own]
         if inner[0] and inner[0].keys() == inner[1].keys():
             return {split: (inner[0][split], inner[1][split]) for split in inner[0]}
         # A single split's folder: `--data mine/test` is the test split, not data to be split.
         return {SPLIT_FOLDERS.get(plain(path.absolute().name), ""): own}
     found = {
         split: layout.image_and_mask_folders(folder)
-        for split, folder in _split_folders(path).items()
+        for split, folder in split_folders(path).items()
     }
     return {split: pair for split, pair in found.items() if pair}
-
-
-def _split_folders(path: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for folder in folders_in(path):
-        split = SPLIT_FOLDERS.get(plain(folder.name))
-        if split and split in found:
-            raise UserError(
-                f"{path}: '{found[split].name}' and '{folder.name}' are both the {split} split; "
-                "keep one."
-            )
-        if split:
-            found[split] = folder
-    return found
 
 
 def _fits(path: Path) -> bool:
@@ -76,7 +60,7 @@ def read_folder(path: Path) -> Index:
         found = {sample.split for sample in samples}
         notes += [
             f"Folder '{folder.name}' has no images with masks and is left out."
-            for split, folder in _split_folders(root).items()
+            for split, folder in split_folders(root).items()
             if split not in found
         ]
     return make_index("folder", root, samples, notes=notes)

@@ -96,7 +96,7 @@ def test_given_labels_hold_whatever_is_there(tmp_path):
 
 def test_given_labels_refuse_another_folder_with_the_name_it_may_mean(tmp_path):
     lay(tmp_path, *SPLIT)
-    with pytest.raises(UserError, match="class folder 'crab' is none .* Did you mean 'crabs'"):
+    with pytest.raises(UserError, match=r"class folder 'crab' is none .* Did you mean 'crabs'"):
         read_class_folders(tmp_path, labels=("crabs", "fish"))
 
 

@@ -7,11 +7,10 @@ import pytest
 
 from core.classification.report import (
     class_records,
-    class_table,
     classification_report,
     confused_records,
 )
-from core.command_line.tables import csv_text, show_table
+from core.command_line.tables import csv_text, show_records
 
 NAMES = ("coral", "crab", "diver", "eel")
 # eel has no samples; diver is never predicted.
@@ -43,20 +42,20 @@ def test_fewer_classes_have_fewer_top_k():
 
 def test_what_was_not_counted_is_none_in_a_record(report):
     coral, _, diver, eel = class_records(report)
-    assert (coral["samples"], coral["predicted"]) == (4, 6)
+    assert (coral["samples"], coral["predictions"]) == (4, 6)
     assert (coral["precision"], coral["recall"]) == (0.5, 0.75)
     assert coral["recall_low"] < 0.75 < coral["recall_high"]
     assert diver["precision"] is None and diver["recall"] == 0 and diver["f1"] == 0
     assert eel["recall"] is None and eel["f1"] is None and eel["roc_auc"] is None
     assert eel["precision"] == 0
     json.dumps(class_records(report), allow_nan=False)
-    assert csv_text(class_records(report)).startswith("class,samples,predicted,precision,")
+    assert csv_text(class_records(report)).startswith("class,samples,predictions,precision,")
 
 
 def test_the_table_of_classes_is_printed_with_dashes_for_what_is_unknown(report, capsys):
-    show_table(*class_table(report))
+    show_records(class_records(report))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split()[:5] == ["class", "samples", "predicted", "precision", "95%"]
+    assert lines[0].split()[:5] == ["class", "samples", "predictions", "precision", "95%"]
     assert lines[2].split()[:5] == ["coral", "4", "6", "0.5000", "0.188–0.812"]
     assert lines[5].split() == ["eel", "0", "1", "0.0000", "0.000–0.793", "–", "–", "–", "–"]
 

@@ -1,5 +1,7 @@
 """What all classification apps have in common."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from color_task import CLASSES, NETWORK, SIDE, Colours, config, write_data
@@ -136,6 +138,15 @@ def test_mixing_and_adapting_normalisations_need_the_whole_network(data, tmp_pat
     np.testing.assert_array_equal(norm.gamma, np.ones(6))
 
 
+@pytest.mark.parametrize("head_epochs", [0, 1])
+def test_norms_may_stay_frozen_to_the_end(data, tmp_path, head_epochs):
+    choices = {"head_epochs": head_epochs, "norms": "frozen"}
+    run = train(Colours(), config(epochs=2, options=choices), tmp_path / "run", index=data)
+    norm = run.load_model().get_layer("norm1")
+    np.testing.assert_array_equal(norm.moving_mean, np.zeros(6))
+    np.testing.assert_array_equal(norm.gamma, np.ones(6))
+
+
 def test_balanced_weights_are_counted_on_the_training_samples_and_written_down(data):
     options = Colours().settled_options({"class_weights": "balanced"}, data)
     expected = [16 / (3 * count) for count in (7, 5, 4)]
@@ -164,7 +175,7 @@ def test_a_single_class_is_nothing_to_tell_apart(data):
     [
         ({"smoothing": 1.0}, "'smoothing' is 1.0"),
         ({"head_rate": 0.0}, "'head_rate' is 0"),
-        ({"norms": "frozen"}, "'norms' is 'frozen'"),
+        ({"norms": "fixed"}, "'norms' is 'fixed'"),
         ({"head_epochs": 1.5}, "'head_epochs' is 1.5"),
     ],
 )
@@ -208,3 +219,25 @@ def test_a_result_names_the_likeliest_classes_and_is_written_and_drawn(data, tmp
 def test_pictures_of_other_sizes_come_to_the_networks_as_pillow_resizes(data):
     card = NETWORK.card("base").sized((SIDE, SIDE))
     assert Colours().load(data.samples[0], card).inputs.shape == (SIDE, SIDE, 3)
+
+
+def test_a_quick_training_has_samples_of_every_class(data):
+    few = Colours().few_samples(data)
+    assert {(s.split, s.label) for s in few.samples} == {(s.split, s.label) for s in data.samples}
+    assert few.counts() == {"train": 6, "val": 6, "test": 6}
+
+
+def test_classes_are_matched_by_name_not_by_number(trained, data):
+    run, _ = trained
+    task, engine = Colours(), KerasEngine(run.load_model(), run.card)
+    scores = evaluate(task, engine, data.split("test"))
+    turned = CLASSES[::-1]
+    samples = [replace(s, label=len(CLASSES) - 1 - s.label) for s in data.samples]
+    other = make_index("turned", data.root, samples, labels=turned).split("test")
+    assert evaluate(task, engine, other).summary == scores.summary
+    some = replace(other, samples=tuple(s for s in other.samples if turned[s.label] != "green"))
+    assert evaluate(task, engine, some).summary["samples"] == 4
+    with pytest.raises(UserError, match="has the class 'bleu', which the network does not know"):
+        evaluate(task, engine, replace(other, labels=("bleu", *turned[1:])))
+    named = replace(data.split("test"), labels=("rot", "gruen", "blau"))  # as by --labels
+    assert evaluate(task, engine, named).summary == scores.summary

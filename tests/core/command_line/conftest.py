@@ -16,8 +16,10 @@ def toy():
     """Return a function that runs the program: exit_code, stdout, stderr."""
     from core.command_line.shared import bind
 
-    program = bind("toy", "a toy", "small_task:TASK")
+    return caller(bind("toy", "a toy", "small_task:TASK"))
 
+
+def caller(program):
     def call(*arguments):
         result = CliRunner().invoke(program, [str(a) for a in arguments], prog_name="toy")
         return SimpleNamespace(
@@ -41,6 +43,42 @@ def toy_run(toy, toy_data, tmp_path_factory):
     result = toy("train", "--data", toy_data, "--out", out)
     assert result.exit_code == 0, result.stderr
     return out
+
+
+@pytest.fixture(scope="session")
+def colours():
+    """Return a function that runs the program of the small classification task."""
+    from core.command_line.calibrate import calibrate
+    from core.command_line.explain import explain
+    from core.command_line.program import Command
+    from core.command_line.shared import bind
+
+    program = bind("colours", "a toy", "color_task:TASK")
+    for command in (explain, calibrate):
+        program.command(cls=Command)(command)
+    return caller(program)
+
+
+@pytest.fixture(scope="session")
+def colour_run(tmp_path_factory):
+    """Return a trained classifier of three colours; its data lie in `run.config.data`."""
+    import color_task
+
+    from core.training.fit import train
+
+    folder = tmp_path_factory.mktemp("colours") / "data"
+    index = color_task.write_data(folder)
+    chosen = color_task.config(data=str(folder), epochs=6, learning_rate=0.02)
+    return train(color_task.TASK, chosen, folder.parent / "run", index=index)
+
+
+@pytest.fixture(scope="session")
+def colour_file(colours, colour_run):
+    """Return its float32 file, outside of the run."""
+    file = colour_run.path.parent / "colours.tflite"
+    result = colours("export", colour_run.path, "--out", file)
+    assert result.exit_code == 0, result.stderr
+    return file
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from core.data.images import (
     read_size,
     write_image,
 )
+from core.data.pixels import as_picture
 from core.errors import UserError
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
@@ -299,3 +300,51 @@ def test_find_images_refuses_missing_and_empty_folders(tmp_path):
     (tmp_path / "a.png").touch()
     with pytest.raises(UserError, match=r"a\.png: is a file, not a folder"):
         find_images(tmp_path / "a.png")
+
+
+def test_bytes_are_decoded_as_the_file_they_are_of(tmp_path):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (5, 7, 3), dtype=np.uint8)
+    for kind in ("png", "tif", "bmp"):
+        file = tmp_path / f"a.{kind}"
+        Image.fromarray(pixels).save(file)
+        found = read_image("a row of a table", content=file.read_bytes())
+        np.testing.assert_array_equal(found, read_image(file))
+    deep = tmp_path / "deep.tif"
+    tifffile.imwrite(deep, rng.integers(0, 60_000, (5, 7, 3), dtype=np.uint16))
+    np.testing.assert_array_equal(read_image("row 1", content=deep.read_bytes()), read_image(deep))
+
+
+@pytest.mark.parametrize(
+    "content, why",
+    [(b"", "is empty"), (b"text", "is not an image"), (b"II*\0", "damaged or cut off")],
+)
+def test_bytes_that_are_no_picture_are_told_by_their_name(content, why):
+    with pytest.raises(UserError, match=f"^shard, row 3: .*{why}"):
+        read_image("shard, row 3", content=content)
+
+
+@pytest.mark.parametrize(
+    "picture, expected",
+    [
+        (np.full((2, 3), 7, np.uint8), 7),
+        (np.full((2, 3, 1), 0.2, np.float32), 51),
+        (np.full((2, 3, 4), 9, np.uint8), 9),
+        (np.ones((2, 3), bool), 255),
+        (Image.new("I;16", (3, 2), 40), 40),
+        (Image.new("LA", (3, 2), (8, 0)), 8),
+    ],
+)
+def test_a_decoded_picture_gets_the_form_of_a_read_one(picture, expected):
+    for channels in (1, 3):
+        pixels = as_picture(picture, channels)
+        assert pixels.shape == (2, 3, channels) and pixels.dtype == np.uint8
+        assert (pixels == expected).all()
+
+
+def test_what_is_no_decoded_picture_is_told():
+    for value in (np.zeros((2, 2, 2)), np.zeros((0, 4)), np.zeros(5), "a.png", None):
+        with pytest.raises(UserError, match=r"^row 3: is no picture"):
+            as_picture(value, name="row 3")
+    with pytest.raises(UserError, match="row 3: holds NaN"):
+        as_picture(np.full((2, 2), np.nan), name="row 3")

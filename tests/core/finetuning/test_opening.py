@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from core.finetuning.opening import OpenedStepwise, Opening, head_layers, stagewise
+from core.finetuning.opening import OpenedStepwise, Opening, head_layers, stagewise, without_norms
 
 HEAD_FIRST = [Opening(0, frozenset({"classifier"})), Opening(2)]
 
@@ -95,3 +95,12 @@ def test_stages_open_from_the_head_to_the_first_layers():
         {"fc", "c", "b"},
         weighty,
     ]
+
+
+def test_norms_before_the_head_may_stay_as_they_came():
+    model = network()
+    openings = without_norms(model, HEAD_FIRST, {"classifier"})
+    assert openings[0] == HEAD_FIRST[0]
+    assert openings[1].epoch == 2 and openings[1].layers >= {"base", "classifier"}
+    assert "norm" not in openings[1].layers
+    assert "norm" in without_norms(model, HEAD_FIRST, {"norm", "classifier"})[1].layers

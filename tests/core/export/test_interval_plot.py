@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from apps.medical_segmentation import interval_plot as module
-from apps.medical_segmentation.interval_plot import Panel, interval_plot
 from core.drawing import Sheet, text_width
+from core.export import interval_plot as module
+from core.export.interval_plot import Panel, interval_plot
 
 
 @pytest.fixture

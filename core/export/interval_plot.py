@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.drawing import PALETTE, Sheet, shortened, text_width
+from core.export.report_chart import ticks
 
 _TEXT, _SMALL = 20, 17  # pixels
 _ROW, _PANEL, _GAP, _EDGE, _HEAD, _FOOT = 52, 300, 64, 24, 58, 44
@@ -91,8 +92,6 @@ def _draw_panel(sheet: Sheet, panel: Panel, left: int, floor: int) -> None:
 
 def _marks(low: float, high: float) -> list[float]:
     """Return round numbers around a range, as many as have room for their labels."""
-    from core.export.report_chart import ticks
-
     for count in (5, 4, 3, 2):
         marks = ticks(low, high, count)
         widest = max(text_width(f"{mark:g}", _SMALL) for mark in marks)
