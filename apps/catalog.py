@@ -40,6 +40,8 @@ APPS = {
     "medseg": App("medseg", "apps.medical_segmentation", "medical image segmentation (2-D)"),
     "superres": App("superres", "apps.super_resolution", "super-resolution of photographs"),
     "reid": App("reid", "apps.person_reid", "person re-identification across cameras"),
+    "fetal": App("fetal", "apps.fetal_planes", "standard planes of fetal ultrasound"),
+    "aqua": App("aqua", "apps.underwater_species", "underwater species"),
 }
 
 SYSTEMS = {
@@ -55,9 +57,13 @@ SYSTEMS = {
     "xlsr": System("superres", "XLSR (CVPRW 2021)", "apps.super_resolution.models.xlsr"),
     "abpn": System("superres", "ABPN (CVPRW 2021)", "apps.super_resolution.models.abpn"),
     "osnet": System("reid", "OSNet (ICCV 2019)", "apps.person_reid.models.osnet"),
+    "fetal_net": System(
+        "fetal", "FetalNet (after arXiv:2410.17396)", "apps.fetal_planes.models.fetal_net"
+    ),
     "ghostnetv2": System(BACKBONE, "GhostNetV2 (NeurIPS 2022)", "core.backbones.ghostnetv2"),
     "mobilenetv2": System(BACKBONE, "MobileNetV2 (CVPR 2018)", "core.backbones.mobilenetv2"),
     "squeezenet": System(BACKBONE, "SqueezeNet 1.1 (arXiv 2016)", "core.backbones.squeezenet"),
+    "resnet": System(BACKBONE, "ResNet-50 (CVPR 2016)", "core.backbones.resnet"),
     "shufflenetv2": System(BACKBONE, "ShuffleNetV2 (ECCV 2018)", "core.backbones.shufflenetv2"),
     "efficientnet": System(BACKBONE, "EfficientNet-B0 (ICML 2019)", "core.backbones.efficientnet"),
     "efficientnetv2": System(

@@ -12,11 +12,12 @@ The instructions are those of the standard library's `pickletools` (protocols 0 
 
 from __future__ import annotations
 
+import codecs
 import pickletools
 import re
 import sys
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from core.checkpoints.pickled_values import (
@@ -38,6 +39,24 @@ _RECORDED = re.compile(
     r"(datetime\.\w+|pathlib(\._local)?\.\w*Path|builtins\.(slice|range)|functools\.partial"
     r"|types\.SimpleNamespace|decimal\.Decimal|uuid\.UUID|argparse\.Namespace)"
 )
+
+
+_OPCODES = {one.code.encode("latin-1"): one for one in pickletools.opcodes}
+
+
+def _instructions(stream: BinaryIO) -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:
+    """Yield the instructions; unlike `pickletools.genops`, with Python 2's strings of any bytes."""
+    while code := stream.read(1):
+        opcode = _OPCODES.get(code)
+        if opcode is None:
+            raise Malformed(f"unknown instruction {code!r}")
+        argument = None
+        if opcode.name == "STRING":
+            text = pickletools.read_stringnl(stream, decode=False)
+            argument = codecs.escape_decode(text)[0].decode("latin-1")
+        elif opcode.arg is not None:
+            argument = opcode.arg.reader(stream)
+        yield opcode, argument
 
 
 def _name(module: Any, name: Any) -> Name:
@@ -86,7 +105,7 @@ class Interpreter:
             Refused: When the file asks to call a function.
             Malformed, or another ordinary error: When the pickle is damaged.
         """
-        for opcode, argument, _ in pickletools.genops(self._stream):
+        for opcode, argument in _instructions(self._stream):
             if opcode.name == "STOP":
                 return self._stack.pop()
             handler = _HANDLERS.get(opcode.name)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import struct
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +75,26 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """
     path = Path(path)
     head = _head(path)
-    try:
+    with damage_explained(path, "Ask its publisher for a state dict or a .safetensors file."):
         state = _read(path, head)
+    if not state:
+        raise UserError(f"{path}: holds no tensors; give a checkpoint with the network's weights.")
+    return plain_names(state)
+
+
+@contextmanager
+def damage_explained(path: Path, advice: str) -> Iterator[None]:
+    """Turn what is wrong with a file while it is read into one sentence for the user.
+
+    Args:
+        path: The file.
+        advice: A sentence for one that asks to run code.
+    """
+    try:
+        yield
     except Refused as refused:
         raise UserError(
-            f"{path}: asks to run '{refused.name}' while loading; such a file is not read. "
-            "Ask its publisher for a state dict or a .safetensors file."
+            f"{path}: asks to run '{refused.name}' while loading; such a file is not read. {advice}"
         ) from None
     except Unsupported as error:
         raise UserError(f"{path}: cannot be read: {error}.") from error
@@ -88,9 +104,6 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: is cut short or damaged; download or copy it again.") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    if not state:
-        raise UserError(f"{path}: holds no tensors; give a checkpoint with the network's weights.")
-    return plain_names(state)
 
 
 def _head(path: Path) -> bytes:

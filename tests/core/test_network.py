@@ -69,6 +69,17 @@ def test_feature_maps_are_chosen_by_stride_finest_first():
         network.pyramid(model, (8, 4))
 
 
+def test_a_network_whose_variants_name_their_layers_otherwise_tells_them_of_a_model():
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, keras.layers.AveragePooling2D(2, name="pooled")(image))
+    network = Network(
+        lambda: model, {}, ModelCard, features=lambda model: {2: model.layers[-1].name}
+    )
+    assert network.features_of(model) == {2: "pooled"}
+    assert network.pyramid(model).outputs[0].shape[1] == 4
+    assert network.encoder(model).output_shape == (None, 4, 4, 3)
+
+
 def test_counters_of_a_profiler_are_ignored_without_a_word_of_the_network():
     state = {"module.a.weight": 1, "module.a.total_ops": 2, "total_params": 3}
     assert NETWORK.published(state)["a.weight"] == 1

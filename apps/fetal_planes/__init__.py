@@ -1,0 +1,1 @@
+"""Standard planes of fetal ultrasound: which view of a pregnancy a picture shows."""

@@ -1,0 +1,1 @@
+"""Underwater species: which animal a picture shows, through turbid water."""
