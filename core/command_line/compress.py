@@ -135,7 +135,7 @@ def compress(
         task,
         plans,
         index=index,
-        progress=TrainingProgress(),
+        progress=TrainingProgress(task.headline),
         overwrite=overwrite,
         resume=resume,
         announce=announce,

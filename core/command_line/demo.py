@@ -110,7 +110,9 @@ def _train(task: Task, out: Path, epochs: int | None, *, aside: bool) -> RunFold
         f"data ({index.describe_splits()}) …",
         aside=aside,
     )
-    return fit.train(task, config, out, index=index, overwrite=True, progress=TrainingProgress())
+    return fit.train(
+        task, config, out, index=index, overwrite=True, progress=TrainingProgress(task.headline)
+    )
 
 
 def _export(

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+SHOWN = 4  # metrics of the validation in the line of an epoch; history.csv has all
+
 
 class TrainingProgress:
     """Shows a training (a `core.training.callbacks.Progress`).
@@ -17,10 +19,12 @@ class TrainingProgress:
     line per finished epoch; in a file or a pipe only those lines.
 
     Args:
+        headline: The metric that chooses the best epoch; it comes before the others.
         console: Where to; None is standard error, so that results on standard output stay clean.
     """
 
-    def __init__(self, console: Console | None = None):
+    def __init__(self, headline: str = "", console: Console | None = None):
+        self._headline = f"val_{headline}"
         self._console = console or Console(stderr=True)
         self._bar: Progress | None = None
         self._epochs = self._samples = 0
@@ -60,7 +64,11 @@ class TrainingProgress:
 
     def epoch(self, epoch: int, row: Mapping[str, float], timing: Mapping[str, float]) -> None:
         """Print the line of an epoch."""
-        values = [f"{k} {v:.4g}" for k, v in row.items() if k not in ("epoch", "learning_rate")]
+        names = [name for name in row if name not in ("epoch", "learning_rate")]
+        validated = [name for name in names if name.startswith("val_")]
+        validated.sort(key=lambda name: name != self._headline)
+        names = [name for name in names if name not in validated] + validated[:SHOWN]
+        values = [f"{name} {row[name]:.4g}" for name in names]
         rate = f"{timing['samples_per_second']:.1f} samples/s"
         self._print("  ".join([f"epoch {epoch}/{self._epochs}", *values, rate]))
 

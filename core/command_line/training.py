@@ -103,7 +103,7 @@ def run_training(ctx: typer.Context, task: Task) -> RunFolder:
         index=index,
         resume=resume,
         overwrite=overwrite,
-        progress=TrainingProgress(),
+        progress=TrainingProgress(task.headline),
     )
 
 

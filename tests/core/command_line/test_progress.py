@@ -10,7 +10,7 @@ TIMING = {"epoch": 2, "seconds": 1.0, "samples_per_second": 12.34}
 
 def show(**options) -> str:
     stream = io.StringIO()
-    progress = TrainingProgress(Console(file=stream, width=100, **options))
+    progress = TrainingProgress(console=Console(file=stream, width=100, **options))
     progress.note("runs/a [b]: goes on after epoch 1.")
     progress.start(3, 10, first_epoch=1)
     progress.step(2, 5, {"loss": 0.5})
@@ -33,3 +33,13 @@ def test_a_bar_on_a_terminal():
     assert "loss 0.4000" in shown
     assert "samples/s" in shown
     assert "val_dice 0.9" in shown
+
+
+def test_of_many_metrics_the_headline_comes_first_and_a_few_others():
+    stream = io.StringIO()
+    progress = TrainingProgress("f1", Console(file=stream, width=100))
+    progress.start(3, 8)
+    progress.epoch(
+        1, {"loss": 1.0, **{f"val_{name}": 0.5 for name in "abcde"}, "val_f1": 1}, TIMING
+    )
+    assert "loss 1  val_f1 1  val_a 0.5  val_b 0.5  val_c 0.5  12.3" in stream.getvalue()
