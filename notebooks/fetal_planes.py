@@ -124,8 +124,9 @@ plt.show()
 
 # %% [markdown]
 # ## 4. Why?
-# Grad-CAM says where the class was seen. Heat outside the ultrasound sector would mean that the
-# network looks at the scanner; its share inside is told with each map.
+# Grad-CAM says where the class was seen. Two checks: heat outside the ultrasound sector would mean
+# that the network looks at the scanner, so its share inside is told with each map; and a map that
+# stays the same when the head forgets what it learned shows the picture, not the network.
 
 # %%
 import numpy as np
@@ -133,11 +134,14 @@ import numpy as np
 from apps.fetal_planes.sector import share_inside
 from core.drawing import overlaid
 from core.explain.cam import CamExplainer
+from core.explain.sanity import cascading_randomisation
+from core.finetuning.opening import head_layers
 
 shown = [next(s for s in test.samples if s.label == number) for number in (0, 1, 2, 4)]
 pictures = [TASK.load(sample, card).inputs for sample in shown]
 explainer = CamExplainer(model)
-found = explainer(np.stack([card.normalise(picture) for picture in pictures]))
+inputs = np.stack([card.normalise(picture) for picture in pictures])
+found = explainer(inputs)
 figure, axes = plt.subplots(1, len(shown), figsize=(10, 3))
 for axis, sample, picture, heat, label in zip(
     axes, shown, pictures, found.maps, found.classes, strict=True
@@ -147,6 +151,9 @@ for axis, sample, picture, heat, label in zip(
     axis.set_title(f"{title}\n{share_inside(heat, picture):.0%} in the sector", fontsize=7)
     axis.axis("off")
 plt.show()
+head = head_layers(model, TASK.network(config.network).head)
+forgotten = cascading_randomisation(model, inputs, stops=sorted(head))
+print(f"rank correlation with the maps of a forgetful head: {forgotten[-1].correlation:.2f}")
 
 # %% [markdown]
 # ## 5. A file for the phone

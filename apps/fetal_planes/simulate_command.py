@@ -14,9 +14,11 @@ from core.command_line.tables import say, show_json
 def simulate(
     ctx: typer.Context,
     out: opt.OutFolder,
-    patients: Annotated[int, typer.Option(metavar="N", help="Half of them for the test.")] = 60,
+    patients: Annotated[
+        int, typer.Option(metavar="N", help="Women, a third of them for the test.")
+    ] = 60,
     frames: Annotated[
-        int, typer.Option(metavar="N", help="Pictures of a patient, each of another plane first.")
+        int, typer.Option(metavar="N", help="Pictures of each; with six, one of every plane.")
     ] = 6,
     seed: Annotated[int, opt.SEED] = 0,
     json: opt.Json = False,
