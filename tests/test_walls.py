@@ -40,6 +40,7 @@ MAY_WRITE = {
     "apps.person_reid.embeddings": "arrays of an index",
     "apps.person_reid.task": "an array in memory",
     "apps.person_reid.simulation": "thousands of drawings, in a folder aside",
+    "apps.modulation_recognition.signals.shards": "arrays of a shard",
     "apps.person_reid.data.cuhk03_mat": "thousands of crops, in a folder aside",
     # They hand on to Keras, or to the state that is written atomically.
     "core.training.callbacks": "the state of a training",

@@ -1,0 +1,1 @@
+"""Automatic modulation recognition: which modulation a frame of I/Q samples carries."""

@@ -1,0 +1,1 @@
+"""Signals of the RadioML data sets, made from their published description."""
