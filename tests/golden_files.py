@@ -25,7 +25,9 @@ class Golden:
     def state(self) -> dict[str, np.ndarray]:
         """Return the PyTorch state dict the outputs were made with."""
         gain = self.meta.get("norm_gain")
-        state = {name: parameter(name, shape) for name, shape in self.shapes.items()}
+        in_keras = str(self.meta.get("framework", "")).startswith("Keras layouts")
+        rule = keras_parameter if in_keras else parameter
+        state = {name: rule(name, shape) for name, shape in self.shapes.items()}
         if gain:
             for name, value in state.items():
                 if value.ndim == 1 and name.endswith("weight"):
@@ -118,6 +120,15 @@ def parameter(name: str, shape: tuple[int, ...]) -> np.ndarray:
     else:
         value = rng.standard_normal(shape) * math.sqrt(2.0 / math.prod(shape[1:]))
     return np.asarray(value, np.float32)
+
+
+def keras_parameter(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return `parameter` of a file in Keras's layouts: kernels have their outputs last."""
+    if not name.endswith("kernel"):
+        return parameter(name, shape)
+    gain = 1.0 if name.endswith("recurrent_kernel") else 2.0
+    noise = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape)
+    return np.asarray(noise * math.sqrt(gain / math.prod(shape[:-1])), np.float32)
 
 
 def load(name: str, folder: Path | None = None) -> Golden:

@@ -17,6 +17,7 @@ from core.compress.kernel_arithmetic import (
     converted,
     inverse_root,
     multiplied,
+    requantized,
     rescaled_twice,
     softmax,
     step_of,
@@ -117,10 +118,13 @@ class MatMul(SimulatedOperator):
 
     exact = staticmethod(tf.matmul)
 
-    @staticmethod
-    def rounded(left, right, steps, target):
-        steps = [tf.cast(step, tf.float64) for step in (*steps, target)]
-        return rescaled_twice(tf.matmul(left, right), steps[0] * steps[1] / steps[2])
+    def rounded(self, left, right, steps, target):
+        # XNNPACK takes a product whose right range has its zero at code 0, TFLite the others.
+        total = tf.matmul(left, right)
+        once = requantized(total, None, *steps, target)
+        wide = [tf.cast(step, tf.float64) for step in (*steps, target)]
+        twice = rescaled_twice(total, wide[0] * wide[1] / wide[2])
+        return tf.where(zero_of(self.ends.sources[1], steps[1]) == 0.0, once, twice)
 
 
 @keras.saving.register_keras_serializable("gossamer")

@@ -85,6 +85,17 @@ def test_softmax(high):
     check_codes(model, RNG.integers(-128, 128, (256, 128, 16)))
 
 
+@pytest.mark.parametrize("low", [-1.28, -1.2])
+def test_products_of_matrices(low):
+    """XNNPACK takes those whose right range has its zero in the middle, and rounds once."""
+
+    def product(x):
+        return keras.ops.matmul(x, keras.ops.transpose(x, (0, 1, 3, 2)))
+
+    model = quantized_of(product, (2, 48, 16), (low, low + 2.55), (-7.3, 6.9))
+    check_codes(model, RNG.integers(-60, 60, (2, 48, 16)))
+
+
 def test_biases_half_way_between_two_codes():
     """A bias counts in products of two scales; their last places decide where it goes."""
     layer = keras.layers.Conv2D(256, 1, name="conv")
