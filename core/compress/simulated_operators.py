@@ -121,7 +121,7 @@ class MatMul(SimulatedOperator):
     def rounded(self, left, right, steps, target):
         # XNNPACK takes a product whose right range has its zero at code 0, TFLite the others.
         total = tf.matmul(left, right)
-        once = requantized(total, None, *steps, target)
+        once = requantized(total, None, steps[0], steps[1], target)
         wide = [tf.cast(step, tf.float64) for step in (*steps, target)]
         twice = rescaled_twice(total, wide[0] * wide[1] / wide[2])
         return tf.where(zero_of(self.ends.sources[1], steps[1]) == 0.0, once, twice)

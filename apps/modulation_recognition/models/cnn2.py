@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from apps.modulation_recognition.models.frames import (
@@ -22,7 +24,9 @@ from apps.modulation_recognition.models.frames import (
 )
 from core.model_card import ModelCard
 
-VARIANTS = {"base": {"filters": (256, 128, 64, 64), "parameters": 858_123}}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "base": {"filters": (256, 128, 64, 64), "parameters": 858_123}
+}
 WINDOW, UNITS, DROPOUT = (2, 8), 128, 0.5
 REDUCED = 16  # the length is divided by this
 

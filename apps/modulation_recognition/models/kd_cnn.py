@@ -8,6 +8,8 @@ and windows here are this suite's, so it is named after theirs and is not theirs
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from apps.modulation_recognition.models.frames import (
@@ -23,7 +25,7 @@ from core.compress.norm_folding import fold_norms
 from core.layers.convolution import conv_norm, linear
 from core.model_card import ModelCard
 
-VARIANTS = {"base": {"widths": (16, 24, 32, 48), "parameters": 19_819}}
+VARIANTS: dict[str, dict[str, Any]] = {"base": {"widths": (16, 24, 32, 48), "parameters": 19_819}}
 WINDOW = 7
 REDUCED = 16  # the length is divided by this
 

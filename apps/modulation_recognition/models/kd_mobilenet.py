@@ -6,6 +6,8 @@ authors' student are not public, so this one is named after theirs and is not th
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from apps.modulation_recognition.models.frames import (
@@ -22,7 +24,7 @@ from core.layers.convolution import conv_norm, depthwise_norm, linear
 from core.model_card import ModelCard
 
 # Channels of the first convolution; channels and stride of each block behind it.
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "base": {"stem": 16, "blocks": ((24, 1), (32, 2), (48, 1), (64, 2)), "parameters": 8_147},
 }
 WINDOW = 7
@@ -31,7 +33,7 @@ ACTIVATION = "relu6"
 
 def separable_block(x, filters: int, strides: int, name: str):
     """Convolve every channel by itself, then mix them, each normalised and activated."""
-    options = {"activation": ACTIVATION, "padding": "same"}
+    options: dict[str, Any] = {"activation": ACTIVATION, "padding": "same"}
     x = depthwise_norm(x, (1, WINDOW), name, strides=strides, **options)
     return conv_norm(x, filters, 1, name, first=3, **options)
 
