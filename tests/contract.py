@@ -25,7 +25,6 @@ from core.layers.clip import Clip
 FEWER_BLOCKS = {
     "lightm_unet": {"depths": (1, 1, 1, 1)},
     "barlow_swin": {"depths": (2, 1, 1)},
-    "ghostnetv2": {"depths": (1, 1, 1, 1, 1, 1, 2, 1, 1)},
     "mobilenetv2": {"depths": (1, 2, 1, 1, 1, 1, 1)},
     "shufflenetv2": {"depths": (2, 1, 1)},
     "resnet": {"depths": (1, 1, 1, 1)},

@@ -136,6 +136,15 @@ def test_feature_maps_are_the_published_taps():
     assert [tensor.shape for tensor in deepest.outputs] == [(None, None, None, 256)]
 
 
+def test_stages_with_fewer_blocks_end_where_the_published_ones_do():
+    model = ghostnetv2("100", (64, 64, 3), classes=None, depths=(1, 1, 1, 1, 1, 1, 2, 1, 1))
+    assert set(FEATURES.values()) <= {layer.name for layer in model.layers}
+    assert "blocks.6.3" in {layer.name for layer in model.layers}
+    assert "blocks.6.2" not in {layer.name for layer in model.layers}
+    with pytest.raises(ValueError, match="`depths` must be 9 numbers"):
+        ghostnetv2("100", (64, 64, 3), depths=(1, 1))
+
+
 @pytest.mark.parametrize("size", [(33, 50), (65, 97)])
 def test_any_size_from_33_pixels_on(size):
     """A 33rd pixel makes a second row of the last map, whose half has one."""
