@@ -163,7 +163,8 @@ def draw(out: Path) -> None:
             )  # fmt: skip
             axes.add_patch(box)
             name = room.split(".")[1]
-            axes.text(x, level + 0.57, name, ha="center", va="center", fontsize=9, zorder=4)
+            size = min(9, 1200 * width / len(name))  # so that it stays within its room
+            axes.text(x, level + 0.57, name, ha="center", va="center", fontsize=size, zorder=4)
             axes.text(x, level + 0.39, text, ha="center", va="center", fontsize=7, zorder=4)
     counts: Counter[tuple[str, str]] = Counter()
     for module, others in graph().items():
