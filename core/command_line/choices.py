@@ -106,6 +106,34 @@ def merge(
     return values
 
 
+def replaced(
+    task: Task, preset: str | None, file: Mapping[str, Any], flags: Mapping[str, Any]
+) -> str:
+    """Return what a user chose otherwise than a preset does, in a line; empty for nothing.
+
+    Args:
+        task: Has the preset.
+        preset: Its name, or None for none.
+        file, flags: Of `file_values` and `flag_values`.
+    """
+    if preset is None:
+        return ""
+    together = _flat(task.preset(preset))
+    given = {**_flat(file), **_flat(flags)}
+    changed = [
+        f"{name} {given[name]} in place of {value}"
+        for name, value in together.items()
+        if name in given and given[name] != value
+    ]
+    return f"Preset {preset}: {', '.join(changed)}." if changed else ""
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return choices by name, the domain's own as "options.NAME"."""
+    own = {f"options.{name}": value for name, value in (values.get("options") or {}).items()}
+    return {**{name: value for name, value in values.items() if name != "options"}, **own}
+
+
 def check_network(name: str, task: Task) -> str:
     """Return a network's name if it is one of the task's, without importing any network."""
     if not isinstance(name, str) or name not in task.networks:

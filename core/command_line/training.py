@@ -92,9 +92,10 @@ def run_training(ctx: typer.Context, task: Task) -> RunFolder:
         say(f"Data: {index.root}, format {index.format}, {index.describe_splits()}.", aside=json)
         for note in (note for note in index.notes if note.startswith("Warning: ")):
             say(note, aside=json)
-        line = choices.filled_in(chosen, given, card)
-        if line:
-            say(line, aside=json)
+        changed = choices.replaced(task, preset, file, flags)
+        for line in (changed, choices.filled_in(chosen, given, card)):
+            if line:
+                say(line, aside=json)
     when_stopped(ctx, f"go on with: {program_name(ctx)} {task.command} --resume --out {out}")
     return fit.train(
         task,

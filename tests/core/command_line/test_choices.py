@@ -142,3 +142,29 @@ def test_few_samples_keeps_some_of_each_split(toy_data):
         "val": 2,
         "test": 2,
     }
+
+
+def test_a_preset_comes_before_the_recipe_and_yields_to_file_and_flags():
+    task = small_task.SmallTask()
+    task.presets = {"published": {"epochs": 7, "batch": 3, "format": "auto-paper"}}
+    assert choices.merge(task, {}, {}, preset="published")["epochs"] == 7
+    chosen = choices.merge(task, {"batch": 4}, {"epochs": 9}, preset="published")
+    assert (chosen["epochs"], chosen["batch"], chosen["format"]) == (9, 4, "auto-paper")
+    with pytest.raises(UserError, match="No such preset: 'publishd'. Did you mean 'published'"):
+        choices.merge(task, {}, {}, preset="publishd")
+
+
+def test_what_is_chosen_otherwise_than_the_preset_does_is_told():
+    task = small_task.SmallTask()
+    options = {"loss": "ce", "rate": 1}
+    task.presets = {"published": {"epochs": 7, "format": "auto-paper", "options": options}}
+    flags = {"format": "shards", "epochs": 7, "options": {"loss": "dice"}}
+    said = choices.replaced(task, "published", {"batch": 4}, flags)
+    assert said == (
+        "Preset published: format shards in place of auto-paper, options.loss dice in place of ce."
+    )
+    assert (
+        choices.replaced(task, None, {}, flags)
+        == ""
+        == choices.replaced(task, "published", {}, {"epochs": 7})
+    )
