@@ -35,6 +35,7 @@ def test_a_search_names_a_placement_that_trains(tmp_path):
     steps = ["--epochs", 1, "--steps-per-epoch", 1]
     with untraced():
         reid("train", *small, *steps, "--set", f"options.placement={chosen}", "--out", run)
+    reid("export", run, "--precision", "float32")
 
 
 def test_what_was_found_is_shown_and_written_once(tmp_path, monkeypatch):
