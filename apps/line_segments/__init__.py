@@ -1,0 +1,1 @@
+"""Line segments: straight edges found in photographs, with their scores."""
