@@ -42,6 +42,7 @@ APPS = {
     "reid": App("reid", "apps.person_reid", "person re-identification across cameras"),
     "fetal": App("fetal", "apps.fetal_planes", "standard planes of fetal ultrasound"),
     "aqua": App("aqua", "apps.underwater_species", "underwater species"),
+    "modrec": App("modrec", "apps.modulation_recognition", "modulation of radio signals"),
 }
 
 SYSTEMS = {
@@ -59,6 +60,40 @@ SYSTEMS = {
     "osnet": System("reid", "OSNet (ICCV 2019)", "apps.person_reid.models.osnet"),
     "fetal_net": System(
         "fetal", "FetalNet (after arXiv:2410.17396)", "apps.fetal_planes.models.fetal_net"
+    ),
+    "clst": System(
+        "modrec", "ClST-style (after IEEE TWC 2024)", "apps.modulation_recognition.models.clst"
+    ),
+    "kd_cnn": System(
+        "modrec", "KD-CNN (after IEEE TWC 2024)", "apps.modulation_recognition.models.kd_cnn"
+    ),
+    "kd_mobilenet": System(
+        "modrec",
+        "KD-MobileNet (after IEEE TWC 2024)",
+        "apps.modulation_recognition.models.kd_mobilenet",
+    ),
+    "vt_cnn2": System(
+        "modrec", "VT-CNN2 (arXiv 2016)", "apps.modulation_recognition.models.vt_cnn2"
+    ),
+    "cnn1": System(
+        "modrec", "CNN1 (AMR benchmark 2022)", "apps.modulation_recognition.models.cnn1"
+    ),
+    "cnn2": System(
+        "modrec", "CNN2 (AMR benchmark 2022)", "apps.modulation_recognition.models.cnn2"
+    ),
+    "ic_amcnet": System(
+        "modrec", "IC-AMCNet (AMR benchmark 2022)", "apps.modulation_recognition.models.ic_amcnet"
+    ),
+    "amr_resnet": System(
+        "modrec",
+        "ResNet for AMR (AMR benchmark 2022)",
+        "apps.modulation_recognition.models.amr_resnet",
+    ),
+    "mcldnn": System(
+        "modrec", "MCLDNN (IEEE WCL 2020)", "apps.modulation_recognition.models.mcldnn"
+    ),
+    "pet_cgdnn": System(
+        "modrec", "PET-CGDNN (IEEE CL 2021)", "apps.modulation_recognition.models.pet_cgdnn"
     ),
     "ghostnetv2": System(BACKBONE, "GhostNetV2 (NeurIPS 2022)", "core.backbones.ghostnetv2"),
     "mobilenetv2": System(BACKBONE, "MobileNetV2 (CVPR 2018)", "core.backbones.mobilenetv2"),

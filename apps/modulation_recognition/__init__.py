@@ -1,1 +1,1 @@
-"""Automatic modulation recognition: which modulation a frame of I/Q samples carries."""
+"""Modulation recognition: how a radio signal is modulated, from a frame of its I/Q samples."""

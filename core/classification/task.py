@@ -7,17 +7,23 @@ opening of the backbone, balanced and mixed losses, scores, tables and pictures 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.classification.labels import (
+    checked_label,
+    class_name,
+    few_of_each,
+    matched_by_name,
+    told_class,
+)
 from core.classification.metrics import softmax
 from core.data.images import as_rgb, read_image, resized
 from core.data.index import Index, Sample
-from core.errors import UserError, near_miss
+from core.errors import UserError
 from core.files import write_json
 from core.model_card import ModelCard
 from core.network import Network
@@ -112,34 +118,11 @@ class ClassificationTask(Task):
         Raises:
             UserError: When the network does not know one of the classes by its name.
         """
-        names = index.labels
-        if not names or not card.labels or names == card.labels:
-            return index
-        if len(names) == len(card.labels) and not set(names) & set(card.labels):
-            return index  # all were given other names for the training (--labels)
-        used = {sample.label for sample in index.samples if sample.label is not None}
-        for label in sorted(used):
-            if names[label] not in card.labels:
-                raise UserError(
-                    f"{index.root}: has the class '{names[label]}', which the network does not "
-                    f"know.{near_miss(names[label], card.labels)} Evaluate on its own classes."
-                )
-        number = {label: card.labels.index(names[label]) for label in used}
-        samples = tuple(
-            s if s.label is None else dataclasses.replace(s, label=number[s.label])
-            for s in index.samples
-        )
-        return dataclasses.replace(index, samples=samples, labels=card.labels)
+        return matched_by_name(index, card)
 
     def few_samples(self, index: Index) -> Index:
         """Return the first samples of each class in each split, so that none is without."""
-        seen: Counter = Counter()
-        kept = []
-        for sample in index.samples:
-            seen[sample.split, sample.label] += 1
-            if seen[sample.split, sample.label] <= QUICK_SAMPLES:
-                kept.append(sample)
-        return dataclasses.replace(index, samples=tuple(kept))
+        return few_of_each(index, QUICK_SAMPLES, lambda sample: sample.label)
 
     def data_notes(self, index: Index) -> list[str]:
         """Return the classes that a split has no sample of, and how unequal the classes are."""
@@ -265,15 +248,7 @@ class ClassificationTask(Task):
         self, outputs: Sequence[np.ndarray], sample: Sample, card: ModelCard
     ) -> dict[str, Any]:
         """Return "class", "probability", "classes" (the likeliest with theirs) and "logits"."""
-        logits = np.asarray(outputs[0], np.float32).ravel()
-        probabilities = softmax(logits[None])[0]
-        order = np.argsort(-probabilities, kind="stable")[:FIRST]
-        names = [class_name(card, n) for n in order]
-        likeliest = [
-            {"class": name, "probability": float(probabilities[n])}
-            for name, n in zip(names, order, strict=True)
-        ]
-        return {**likeliest[0], "classes": likeliest, "logits": logits}
+        return told_class(outputs[0], card, FIRST)
 
     def score(
         self,
@@ -296,21 +271,16 @@ class ClassificationTask(Task):
 
         rows, logits, labels = [], [], []
         for sample, result in results:
-            if sample.label is None or not 0 <= sample.label < len(result["logits"]):
-                which = "no class" if sample.label is None else f"class {sample.label}"
-                raise UserError(
-                    f"{sample.id}: has {which}, but the network tells {len(result['logits'])} "
-                    "classes apart; evaluate on data with the classes it was trained on."
-                )
+            label = checked_label(sample, len(result["logits"]))
             logits.append(result["logits"])
-            labels.append(sample.label)
-            own = float(softmax(result["logits"][None])[0][sample.label])
+            labels.append(label)
+            own = float(softmax(result["logits"][None])[0][label])
             rows.append(
                 {
                     "id": sample.id,
-                    "class": class_name(card, sample.label),
+                    "class": class_name(card, label),
                     "predicted": result["class"],
-                    "correct": float(result["logits"].argmax() == sample.label),
+                    "correct": float(result["logits"].argmax() == label),
                     "probability": result["probability"],
                     "probability_of_class": own,
                 }
@@ -358,8 +328,3 @@ class ClassificationTask(Task):
 
 def _mixing(options: Mapping[str, Any]) -> bool:
     return options["mixup"] > 0 or options["cutmix"] > 0
-
-
-def class_name(card: ModelCard, number: int) -> str:
-    """Return what a class is called; "class 3" where the card has no name for it."""
-    return card.labels[number] if number < len(card.labels) else f"class {number}"

@@ -64,7 +64,7 @@ def explain(
     found = new_inputs(task.files(inputs), inputs, out)
     files = result_files(found, out, "_explained.png")
     engine = load_engine(task, source)
-    from core.classification.task import class_name
+    from core.classification.labels import class_name
     from core.explain.explainer import Explainer, explanation_picture
 
     explainer = Explainer(

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from core.classification.labels import class_name
 from core.classification.pictures import LONGEST, captioned_picture
-from core.classification.task import class_name
 from core.data.images import as_rgb
 from core.data.index import Sample
 from core.drawing import overlaid, shortened, side_by_side
