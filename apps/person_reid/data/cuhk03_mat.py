@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from apps.person_reid.data.matlab5 import read_matlab5
 from core.checkpoints.archives import DAMAGE
+from core.data.matlab5 import read_matlab5
 from core.errors import UserError
 from core.files import explained, folder_aside
 

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from apps.person_reid.data.cuhk03_mat import read_protocol
-from apps.person_reid.data.matlab5 import read_matlab5
 from core.checkpoints.archives import DAMAGE
-from core.errors import UserError
+from core.data.matlab5 import read_matlab5
 
 
 def cells(*values) -> np.ndarray:
@@ -71,8 +69,6 @@ def test_damage_is_an_ordinary_error(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(DAMAGE):
         read_matlab5(path)
-    with pytest.raises(UserError, match=r"protocol\.mat: cannot be read as a MATLAB file"):
-        read_protocol(path)
 
 
 def test_every_truncation_is_refused(tmp_path):
