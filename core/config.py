@@ -21,6 +21,49 @@ PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
 @dataclass(frozen=True)
+class Distillation:
+    """What a network that learns from a teacher minimises.
+
+    weight · soft + (1 - weight) · task + feature_weight · features
+
+    "task" is the domain's own loss. "soft" is, for class logits,
+    temperature² · KL(teacher ‖ student) of the softened probabilities, otherwise the mean absolute
+    difference of the outputs. "features" is the mean squared difference of what enters the last
+    layer of the teacher and a linear map of what enters the student's.
+    """
+
+    temperature: float = 4.0
+    weight: float = 0.7
+    feature_weight: float = 0.0
+
+    def __post_init__(self):
+        if not 0 < self.temperature < math.inf:
+            raise UserError(
+                f"Config: distill.temperature is {self.temperature}; it must be a positive number."
+            )
+        if not 0 <= self.weight <= 1:
+            raise UserError(f"Config: distill.weight is {self.weight}; it must be from 0 to 1.")
+        if not 0 <= self.feature_weight < math.inf:
+            raise UserError(
+                f"Config: distill.feature_weight is {self.feature_weight}; it must be 0 or more."
+            )
+        if not (self.weight or self.feature_weight):
+            raise UserError(
+                "Config: distill.weight and distill.feature_weight are 0, so nothing would be "
+                "learned from the teacher; raise one of them."
+            )
+
+    @classmethod
+    def of(cls, choices: Mapping[str, Any]) -> Distillation:
+        """Return checked choices; what they do not name has its default."""
+        known = {f.name: f for f in dataclasses.fields(cls)}
+        for name in choices:
+            if name not in known:
+                raise no_such("key", name, known, where="distill")
+        return cls(**{n: _cast(f"distill.{n}", v, known[n], "Config") for n, v in choices.items()})
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """What a training needs to be repeated.
 
@@ -56,6 +99,8 @@ class TrainConfig:
         workers: Threads of the input pipeline; 0 is one per core. Never changes the result.
         steps_per_epoch: Stop an epoch after so many optimiser steps; None uses every sample.
         initial_weights: Run folder to start from; None starts from random weights.
+        teacher: Run folder of a network that this one learns from; None has no teacher.
+        distill: What is learned from the teacher, by field of `Distillation`.
         compress: Stage of compression that is trained (`core.compress.stages`): "method",
             "choices" and the methods it comes "after"; empty for a plain training.
         options: The app's own choices (see the task).
@@ -95,6 +140,8 @@ class TrainConfig:
     workers: int = 0
     steps_per_epoch: int | None = None
     initial_weights: str | None = None
+    teacher: str | None = None
+    distill: Mapping[str, Any] = field(default_factory=dict)
     compress: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -129,8 +176,16 @@ class TrainConfig:
             raise UserError("Config: clip_value and clip_norm are both set; choose one of them.")
         if self.compress and self.initial_weights is None:
             raise UserError("Config: compress needs initial_weights, the run to compress.")
+        if self.distill and self.teacher is None:
+            raise UserError("Config: distill needs a teacher, the run to learn from.")
+        Distillation.of(self.distill)
         if self.compress and (self.ema is not None or self.precision != "float32"):
             raise UserError("Config: compress trains in float32 and without ema; leave them off.")
+
+    @property
+    def distillation(self) -> Distillation:
+        """What is learned from the teacher, defaults filled in."""
+        return Distillation.of(self.distill)
 
     def to_dict(self) -> dict:
         """Return the choices as YAML-ready values."""

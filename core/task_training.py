@@ -6,10 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from core.config import TrainConfig
+    from core.data.index import Index
     from core.finetuning.frozen import FrozenFeatures
     from core.model_card import ModelCard
     from core.network import Network
+    from core.run_folder import RunFolder
 
 
 class HowTrained:
@@ -48,6 +52,30 @@ class HowTrained:
         self, network: Network, model, config: TrainConfig, samples: int
     ) -> FrozenFeatures | None:
         """Return what stands for the inputs while only the head is trained; None if nothing."""
+        return None
+
+    def check_teacher(self, teacher: RunFolder, card: ModelCard) -> None:
+        """Raise a `UserError` when a teacher takes its input in another way than a student.
+
+        Asked about what the domain does with stored values before `ModelCard.normalise`; where that
+        differs, the teacher is given what its own card says. Default: nothing to object to.
+
+        Args:
+            teacher: The run that teaches.
+            card: Of the network that learns.
+        """
+
+    def teacher_weights(self, index: Index, config: TrainConfig) -> np.ndarray | None:
+        """Return how far a teacher is followed on each sample of an index; default: on all alike.
+
+        For domains that know on which samples a teacher's class probabilities say little (signals
+        below the noise). They are factors of the soft term alone (`core.config.Distillation`): the
+        task's own loss counts every sample once, whatever its factor.
+
+        Returns:
+            Finite numbers from 0, (N,), in the order of the index; None for all 1. `batches` must
+            then keep each batch's samples and their order.
+        """
         return None
 
     def learning_rate(self, config: TrainConfig, epoch: int) -> float:

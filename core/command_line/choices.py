@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.config import TrainConfig, read_config_file
+from core.config import Distillation, TrainConfig, read_config_file
 from core.data.index import Index
 from core.errors import UserError, no_such
 from core.model_card import ModelCard, shown_size
 from core.task import Task
 
+# Fields of the config that are choices by name, set as `FIELD.NAME`.
+GROUPS = ("options", "distill")
 # A training that only shows that everything works.
 QUICK = {"epochs": 1, "steps_per_epoch": 2, "warmup_epochs": 0}
 _ANNOUNCED = (
@@ -40,8 +42,9 @@ def file_values(path: Path | None, app: str) -> dict[str, Any]:
     if values.pop("app", app) != app:
         raise UserError(f"{path}: is a config of another app, not of '{app}'; choose another file.")
     _check_names(values, {}, str(path))
-    if not isinstance(values.get("options", {}), Mapping):
-        raise UserError(f"{path}: options must hold 'key: value' lines.")
+    for group in GROUPS:
+        if not isinstance(values.get(group, {}), Mapping):
+            raise UserError(f"{path}: {group} must hold 'key: value' lines.")
     return values
 
 
@@ -53,21 +56,24 @@ def flag_values(
     Args:
         task: Names the domain's own options, set as `options.NAME`.
         flags: Config field → value; None where the flag was not given.
-        settings: Config field or `options.NAME` → value.
+        settings: Config field, `options.NAME` or `distill.NAME` → value.
     """
     values = {name: value for name, value in flags.items() if value is not None}
-    own = {n: v for n, v in settings.items() if not n.startswith("options.")}
+    groups = tuple(f"{group}." for group in GROUPS)
+    own = {n: v for n, v in settings.items() if not n.startswith(groups)}
     _check_names(own, task.options, "--set")
     for name, value in own.items():
         if name in values:
             raise UserError(f"{name} is chosen by its own option and by --set; pass one of them.")
         values[name] = value
-    options = {
-        name.removeprefix("options."): value
-        for name, value in settings.items()
-        if name.startswith("options.")
-    }
-    return {**values, "options": options} if options else values
+    for group in GROUPS:
+        inside = {
+            name.removeprefix(f"{group}."): value
+            for name, value in settings.items()
+            if name.startswith(f"{group}.")
+        }
+        values |= {group: inside} if inside else {}
+    return values
 
 
 def merge(
@@ -93,13 +99,14 @@ def merge(
         chosen = {"network": task.default_network, **file, **flags}["network"]
         base = task.recipe(check_network(chosen, task))
     layers = [base, chosen_together, file, QUICK if quick else {}, flags]
+    distill = {n: v for layer in layers for n, v in (layer.get("distill") or {}).items()}
     values = {name: value for layer in layers for name, value in layer.items()}
     if flags.get("clip_norm") is not None and "clip_value" not in {**file, **flags}:
         values["clip_value"] = None  # the two exclude each other
     options: dict[str, Any] = {}
     for layer in layers:
         options |= {n: _word(v, task, n) for n, v in (layer.get("options") or {}).items()}
-    values["options"] = task.check_options(options)
+    values |= {"options": task.check_options(options), "distill": distill}
     values["app"] = task.name
     values.setdefault("network", task.default_network)
     check_network(values["network"], task)
@@ -129,9 +136,13 @@ def replaced(
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return choices by name, the domain's own as "options.NAME"."""
-    own = {f"options.{name}": value for name, value in (values.get("options") or {}).items()}
-    return {**{name: value for name, value in values.items() if name != "options"}, **own}
+    """Return choices by name, those of a group as "GROUP.NAME"."""
+    own = {
+        f"{group}.{name}": value
+        for group in GROUPS
+        for name, value in (values.get(group) or {}).items()
+    }
+    return {**{name: value for name, value in values.items() if name not in GROUPS}, **own}
 
 
 def check_network(name: str, task: Task) -> str:
@@ -175,10 +186,12 @@ def _word(value: Any, task: Task, name: str) -> Any:
 
 
 def _check_names(values: Mapping[str, Any], options: Mapping[str, Any], source: str) -> None:
-    fields = [f.name for f in dataclasses.fields(TrainConfig) if f.name not in ("app", "options")]
+    named = [f.name for f in dataclasses.fields(TrainConfig)]
+    fields = [name for name in named if name not in ("app", *GROUPS)]
     for name in values:
         if name in options:
             raise UserError(f"{source}: no such key: '{name}'. Did you mean 'options.{name}'?")
-        if name not in fields and not (name == "options" and source != "--set"):
-            known = [*fields, *(f"options.{option}" for option in options)]
+        if name not in fields and not (name in GROUPS and source != "--set"):
+            choices = [f"distill.{f.name}" for f in dataclasses.fields(Distillation)]
+            known = [*fields, *choices, *(f"options.{option}" for option in options)]
             raise no_such("key", name, known, where=source)

@@ -173,6 +173,7 @@ def split_settings(
     task: Task, settings: Mapping[str, Any], methods: Sequence[str]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Return the choices of `--set` by method, and those of the training."""
+    from core.command_line.choices import GROUPS
     from core.training.compressing import CHANGEABLE
 
     choices: dict[str, dict[str, Any]] = {}
@@ -183,8 +184,8 @@ def split_settings(
             if owner not in methods:
                 raise UserError(f"--set {name}: '{owner}' is not in --method.")
             choices.setdefault(owner, {})[key] = value
-        elif dot and owner == "options":
-            training.setdefault("options", {})[key] = value
+        elif dot and owner in GROUPS:
+            training.setdefault(owner, {})[key] = value
         elif name in CHANGEABLE:
             training[name] = value
         else:

@@ -74,6 +74,10 @@ Labels = Annotated[str | None, _network(metavar="A,B,…", help="Class names, se
 InitialWeights = Annotated[
     Path | None, _network(metavar="RUN", help="Start from the weights of this run.")
 ]
+Teacher = Annotated[
+    Path | None,
+    _network(metavar="RUN", help="Learn from this run too; --set distill.NAME=… says how."),
+]
 BackboneWeights = Annotated[
     str | None,
     _network(

@@ -32,6 +32,7 @@ def train(
     classes: opt.Classes = None,
     labels: opt.Labels = None,
     initial_weights: opt.InitialWeights = None,
+    teacher: opt.Teacher = None,
     backbone_weights: opt.BackboneWeights = None,
     epochs: opt.Epochs = None,
     batch: Annotated[int | None, opt.BATCH] = None,
@@ -53,6 +54,9 @@ def train(
 
     What is not chosen is taken from the network's published recipe, labels and classes from the
     data. --set reaches every other choice: --set weight_decay=0.05 --set options.loss=ce_dice.
+
+    With --teacher the network also learns from another run: distill.weight (0.7) of the loss is
+    the difference to its class probabilities, softened by distill.temperature (4).
 
     With --resume only --out is needed: the choices come from the run folder.
     """

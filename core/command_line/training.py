@@ -44,11 +44,12 @@ def run_training(ctx: typer.Context, task: Task) -> RunFolder:
     quick, resume, overwrite, json = (ctx.params[name] for name in _SWITCHES)
     if resume and overwrite:
         raise UserError("--resume and --overwrite exclude each other; pass one of them.")
-    start = said.get("initial_weights")
+    start, teacher = said.get("initial_weights"), said.get("teacher")
     said |= {
         "input_size": opt.parse_size(said.get("input_size")),
         "labels": opt.parse_names(said.get("labels")),
         "initial_weights": None if start is None else str(start),
+        "teacher": None if teacher is None else str(teacher),
     }
     settings = opt.parse_settings(ctx.params["settings"])
     settings |= _backbone_settings(task, said.pop("backbone_weights", None), start, settings)

@@ -7,7 +7,7 @@ a Keras model is trained.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -53,6 +53,10 @@ class Distiller(keras.Model):
         teacher: A functional model that takes the same inputs and shares no variable with it.
         terms: What is learned from the teacher.
         task_weight: Factor of the task's loss; with 0 `fit` needs no targets.
+        teacher_input: Returns the teacher's input for the student's, where the two are normalised
+            in other ways; None gives both the same.
+        weighs_teacher: Whether the sample weights that `fit` gets say how far the teacher is
+            followed on each sample (`View.weights`), instead of weighting the task's loss.
         name: Of the Keras model.
 
     Raises:
@@ -66,13 +70,16 @@ class Distiller(keras.Model):
         terms: Sequence[Term],
         *,
         task_weight: float = 1.0,
+        teacher_input: Callable[[Any], Any] | None = None,
+        weighs_teacher: bool = False,
         name: str = "distiller",
     ):
         terms = tuple(terms)
         _check_arguments(student, teacher, terms, task_weight)
         super().__init__(name=name)
         self.student = student
-        self.task_weight = float(task_weight)
+        self.task_weight, self.weighs_teacher = float(task_weight), weighs_teacher
+        self._teacher_input = teacher_input
         # Keras would track a model that is an attribute, and count, save and train it.
         self._unseen = _Unseen(student, teacher, terms)
         self.projections = self._unseen.make_projections()
@@ -118,7 +125,11 @@ class Distiller(keras.Model):
         features = getattr(outputs[0], _FEATURES, None)
         if features is None:  # the caller made `y_pred` in another way
             features = self._unseen.student(x, training=training)[1]
-        taught, hints = self._unseen.teacher(x, training=False)
+        weights = None
+        if self.weighs_teacher:
+            weights, sample_weight = sample_weight, None
+        shown = x if self._teacher_input is None else self._teacher_input(x)
+        taught, hints = self._unseen.teacher(shown, training=False)
         taught, hints = keras.tree.map_structure(
             tf.stop_gradient, (keras.tree.flatten(taught), hints)
         )
@@ -140,7 +151,7 @@ class Distiller(keras.Model):
             ]
             value = term(
                 View(self.student.name, outputs, ours),
-                View(self.teacher.name, taught, theirs),
+                View(self.teacher.name, taught, theirs, weights),
                 y,
             )
             values.append(value)

@@ -32,11 +32,14 @@ class View:
         name: The network's.
         outputs: Its outputs; float32 for a batch, symbolic while shapes are checked.
         features: Outputs of the layers of `Term.layer_pairs`, in that order.
+        weights: How far the network is to be followed on each sample, float32 (N,); None: on all
+            alike. Only a teacher has them, and `SoftTargets` heeds them.
     """
 
     name: str
     outputs: Sequence[Any]
     features: Sequence[Any] = ()
+    weights: Any = None
 
 
 class Term(abc.ABC):
@@ -82,6 +85,9 @@ class SoftTargets(Term):
     batch and positions; where the last axis has size 1, the two-class form with
     p = sigmoid(logit / T). The factor T² keeps the gradient's size independent of T.
 
+    With weights w of the samples it is the mean of w times a sample's value, not divided by their
+    sum: a sample the teacher knows nothing of makes the term smaller, not the others stronger.
+
     G. Hinton, O. Vinyals, J. Dean, "Distilling the knowledge in a neural network", 2015
     (arXiv:1503.02531), section 2.
 
@@ -89,15 +95,20 @@ class SoftTargets(Term):
         temperature: T > 0.
         weight: Factor in the sum.
         output: Position of the output that is compared, in both networks; logits (N, ..., C).
+        classes: For each of the student's classes its place among the teacher's; other classes of
+            the teacher are left out. None: both have the same.
     """
 
     name: ClassVar[str] = "soft_targets"
     temperature: float = 4.0
     weight: float = 1.0
     output: int = 0
+    classes: tuple[int, ...] | None = None
 
     def __post_init__(self):
         _check_weight(self.weight)
+        if self.classes is not None and not (self.classes and min(self.classes) >= 0):
+            raise ValueError(f"`classes` must be places from 0. Received: {self.classes}")
         if not 0.0 < self.temperature < math.inf:
             raise ValueError(f"`temperature` must be positive. Received: {self.temperature}")
 
@@ -109,6 +120,8 @@ class SoftTargets(Term):
                     f"output {self.output}; choose another."
                 )
         ours, theirs = (tuple(v.outputs[self.output].shape) for v in (student, teacher))
+        if self.classes is not None and max(self.classes) < theirs[-1]:
+            theirs = (*theirs[:-1], len(self.classes))
         fits = len(ours) == len(theirs) and all(
             a == b or None in (a, b) for a, b in zip(ours, theirs, strict=True)
         )
@@ -121,10 +134,13 @@ class SoftTargets(Term):
 
     def __call__(self, student: View, teacher: View, targets: Any = None) -> tf.Tensor:
         self.check(student, teacher)  # sizes left open in the models are known for a batch
-        return self.compare(student.outputs[self.output], teacher.outputs[self.output])
+        taught = teacher.outputs[self.output]
+        if self.classes is not None:
+            taught = tf.gather(taught, list(self.classes), axis=-1)
+        return self.compare(student.outputs[self.output], taught, teacher.weights)
 
-    def compare(self, student: Any, teacher: Any) -> tf.Tensor:
-        """Return the term for two logit tensors (N, ..., C) of one shape."""
+    def compare(self, student: Any, teacher: Any, weights: Any = None) -> tf.Tensor:
+        """Return the term for two logit tensors (N, ..., C) of one shape, and samples' weights."""
         student, teacher = float32(student), float32(teacher)
         _assert_same_shape(student, teacher, "outputs of student and teacher")
         student, teacher = student / self.temperature, teacher / self.temperature
@@ -135,6 +151,9 @@ class SoftTargets(Term):
         else:
             log_student, log_teacher = tf.nn.log_softmax(student), tf.nn.log_softmax(teacher)
         divergence = tf.reduce_sum(tf.exp(log_teacher) * (log_teacher - log_student), axis=-1)
+        if weights is not None:
+            by_sample = tf.reshape(divergence, (tf.shape(divergence)[0], -1))
+            divergence = tf.reduce_mean(by_sample, axis=-1) * tf.reshape(float32(weights), (-1,))
         return self.temperature**2 * tf.reduce_mean(divergence)
 
 

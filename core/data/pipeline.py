@@ -87,6 +87,8 @@ class TrainingData:
         outputs: Number of the network's outputs; the target is repeated for each.
         cache_bytes: Budget of the cache; None takes a quarter of the machine's memory.
         features: Stand for the inputs while only a network's head is trained; None if never.
+        weights: A number for each sample of the index, float32 (N,), that batches then hold as
+            sample weights; None for none.
 
     Attributes:
         epoch: The epoch (from 0) the next iteration is for; `start_epoch` sets it.
@@ -106,13 +108,14 @@ class TrainingData:
         outputs: int = 1,
         cache_bytes: int | None = None,
         features: FrozenFeatures | None = None,
+        weights: np.ndarray | None = None,
     ):
         import cv2
 
         cv2.setNumThreads(1)  # the workers already use every core
         if cache_bytes is None:
             cache_bytes = kept_bytes()
-        self.epoch, self._features = 0, features
+        self.epoch, self._features, self._weights = 0, features, weights
         self._task, self._index, self._card, self._config = task, index, card, config
         self._outputs, self._repeats = outputs, task.repeats(config, index)
         self._cache = ExampleCache(task, card, cache_bytes if config.cache else 0)
@@ -168,7 +171,7 @@ class TrainingData:
         """Return the batches (inputs, target) of the epoch that `epoch` names when iterated.
 
         Inputs are float32 (N, *sides, C), (N, H, W, C) for pictures; with several outputs the
-        target is a tuple of equal tensors.
+        target is a tuple of equal tensors. With weights they are (inputs, target, weights).
         """
         import tensorflow as tf
 
@@ -187,7 +190,7 @@ class TrainingData:
         dataset = tf.data.Dataset.range(self.steps).map(
             load, num_parallel_calls=2, deterministic=True
         )
-        return self._finish(dataset).prefetch(tf.data.AUTOTUNE)
+        return self._weighted(self._finish(dataset)).prefetch(tf.data.AUTOTUNE)
 
     def step_count(self) -> int:
         """Return the optimiser steps of an epoch, after `task.batches`."""
@@ -230,6 +233,28 @@ class TrainingData:
 
         inputs, targets = zip(*self._pool.map(plain, positions), strict=True)
         return np.stack(inputs), np.stack(targets)
+
+    def _weighted(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
+        """Return batches with the weights of their samples beside them, if there are any."""
+        if self._weights is None:
+            return dataset
+        import tensorflow as tf
+
+        if int(dataset.cardinality()) != self.steps:
+            raise ValueError("`task.batches` must keep the batches of a task that weights samples.")
+        known, count = self._weights.astype(np.float32), len(self._index)
+
+        def of_batch(step):
+            return known[self.order(self.epoch)[int(step)] % count]
+
+        def load(step):
+            weights = tf.numpy_function(of_batch, [step], tf.float32)
+            weights.set_shape((None,))
+            return weights
+
+        weights = tf.data.Dataset.range(self.steps).map(load)
+        pairs = tf.data.Dataset.zip(dataset, weights)
+        return pairs.map(lambda batch, weights: (*batch, weights))
 
     def _finish(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
         dataset = self._task.batches(dataset, self._config, epoch=lambda: self.epoch)

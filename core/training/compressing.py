@@ -26,8 +26,8 @@ CHAIN = "stages/chain.json"
 # Fine-tuning starts from a trained network: fewer epochs, at a tenth of the learning rate.
 EPOCHS, RATE_FACTOR = 10, 0.1
 # What does not carry over from the training of the source run.
-_FRESH = {"patience": None, "ema": None, "precision": "float32", "warmup_epochs": 0,
-          "steps_per_epoch": None, "validate_every": 1}  # fmt: skip
+_FRESH: dict[str, Any] = {"patience": None, "ema": None, "precision": "float32", "warmup_epochs": 0,
+          "steps_per_epoch": None, "validate_every": 1, "teacher": None, "distill": {}}  # fmt: skip
 # What the source run has decided, or the chain decides.
 _DECIDED = ("app", "network", "variant", "input_size", "channels", "classes", "labels",
             "initial_weights", "compress", "options")  # fmt: skip

@@ -54,6 +54,7 @@ from core.training.state import (
     remove_leftovers,
     replacing,
 )
+from core.training.teaching import Teaching
 from core.training.transfer import Transfer
 
 
@@ -114,9 +115,13 @@ def train(
             "changed); restore it or train into another --out."
         )
     state = TrainingState() if earlier is None else TrainingState.load(out)
-    session = _Session(task, config, card, index, state, progress or Silent())
+    teaching = None if config.teacher is None else Teaching(task, config, card)
+    if teaching is not None and earlier is not None:
+        teaching.check_unchanged(earlier)
+    session = _Session(task, config, card, index, state, progress or Silent(), teaching)
+    further = {**(record or {}), **(teaching.record if teaching else {})}
     try:
-        return session.run(out, earlier, fingerprint, record or {})
+        return session.run(out, earlier, fingerprint, further)
     finally:
         session.close()
 
@@ -132,6 +137,7 @@ class _Session:
         index: Index,
         state: TrainingState,
         progress: Progress,
+        teaching: Teaching | None,
     ):
         self.task, self.config, self.card, self.index = task, config, card, index
         self.state, self.progress = state, progress
@@ -148,12 +154,17 @@ class _Session:
                 task, network, card, config, self.stage, train_index
             )
             self.fitted = self.stage.fitted(self.model)
+            if teaching is not None:
+                self.fitted = teaching.around(self.fitted)
             deploy = lambda model: model  # noqa: E731  (a deployable network was compressed)
         else:
             start = None if state.epoch else initial_run(config, task.name)
             self.model, self.fitted = build_trained(task, network, card, config)
+            if teaching is None:
+                self.features = task.frozen_features(network, self.model, config, len(train_index))
+            else:  # a teacher looks at every batch, so nothing stands for its inputs
+                self.fitted = teaching.around(self.fitted)
             self.stage = AroundNetwork(self.fitted, self.model)
-            self.features = task.frozen_features(network, self.model, config, len(train_index))
             if self.features is not None:
                 self.fitted = self.features.graph
             if start is not None and start.holds_encoder:
@@ -181,6 +192,7 @@ class _Session:
             config,
             outputs=len(self.fitted.outputs),
             features=self.features,
+            weights=None if teaching is None else teaching.weights(train_index),
         )
         steps = self.data.step_count()
         self.acting = self.stage.callbacks(self.model, epochs=config.epochs, steps=steps)

@@ -78,7 +78,10 @@ def settled(config: TrainConfig, task: Task, card: ModelCard, index: Index) -> T
     channels = card.channels if config.channels is None else config.channels
     size = None if config.input_size is None else card.sized(config.input_size).input_size
     options = task.settled_options(config.options, index)
-    return dataclasses.replace(config, channels=channels, input_size=size, options=options)
+    distill = {} if config.teacher is None else dataclasses.asdict(config.distillation)
+    return dataclasses.replace(
+        config, channels=channels, input_size=size, options=options, distill=distill
+    )
 
 
 def training_splits(index: Index, *, validated: bool = True) -> tuple[Index, Index | None]:
@@ -151,11 +154,7 @@ def bring_teacher(stage: Stage, task: Task, card: ModelCard, config: TrainConfig
     path = (config.compress.get("choices") or {}).get("teacher")
     if path is None:
         return
-    try:
-        run = RunFolder(Path(path), app=task.name)
-        model = deployed(task.network(run.config.network), run)
-    except UserError as error:
-        raise UserError(f"Teacher {error}") from error
+    run, model = open_teacher(path, task)
     given = [(one.full_scale, one.mean, one.std) for one in (run.card, card)]
     if given[0] != given[1]:
         theirs, ours = (_normalisation(one) for one in (run.card, card))
@@ -164,6 +163,19 @@ def bring_teacher(stage: Stage, task: Task, card: ModelCard, config: TrainConfig
             f"{theirs}, but the student by {ours}; choose a teacher that takes the same input."
         )
     stage.learn_from(model)
+
+
+def open_teacher(path: str, task: Task) -> tuple[RunFolder, keras.Model]:
+    """Return a run of a task to learn from, and its deployable network.
+
+    Raises:
+        UserError: When there is no such run, or it holds no whole network.
+    """
+    try:
+        run = RunFolder(Path(path), app=task.name)
+        return run, deployed(task.network(run.config.network), run)
+    except UserError as error:
+        raise UserError(f"Teacher {error}") from error
 
 
 def compile_model(model: keras.Model, task: Task, config: TrainConfig) -> None:

@@ -244,7 +244,8 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _flat(config: TrainConfig) -> dict[str, Any]:
-    """Return the choices as JSON values, options by their own names."""
+    """Return the choices as JSON values, those of a group by their own names."""
     values = json.loads(json.dumps(config.to_dict()))
-    options = values.pop("options")
-    return {**values, **{f"option {name}": value for name, value in options.items()}}
+    options, distill = values.pop("options"), values.pop("distill")
+    values |= {f"option {name}": value for name, value in options.items()}
+    return {**values, **{f"distill.{name}": value for name, value in distill.items()}}
