@@ -57,7 +57,9 @@ def part(
     """
     top, left, height, width = box
     inside, which = clipped(segments, (left, top, left + width, top + height))
-    enlarged = scaled(inside - np.float32([left, top, left, top]), (height, width), image.shape[:2])
+    enlarged = scaled(
+        inside - np.array([left, top, left, top], np.float32), (height, width), image.shape[:2]
+    )
     whole = (inside == np.asarray(segments, np.float32).reshape(-1, 4)[which]).all(1)
     kept = enlarged[whole | (lengths(enlarged) >= SHORTEST)]
     picture = resized(image[top : top + height, left : left + width], image.shape[:2])
