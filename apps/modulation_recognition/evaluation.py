@@ -136,31 +136,3 @@ def snr_scores(
     counts = matrices.sum(axis=(1, 2))
     accuracy = np.trace(matrices, axis1=1, axis2=2) / counts
     return SnrScores(tuple(names), tuple(known.tolist()), counts, accuracy, matrices)
-
-
-def class_records(scores: SnrScores) -> list[dict[str, Any]]:
-    """Return a row for each class that occurs, ready for JSON and CSV.
-
-    Keys: class, samples, recall, high_snr_recall (at the labels from 0 on, None without any),
-    mostly_taken_for (the commonest other class, None without a mistake).
-    """
-    whole = scores.confusion_at()
-    high = scores.confusion[[snr >= HIGH for snr in scores.snrs]].sum(axis=0)
-    rows = []
-    for number, name in enumerate(scores.names):
-        row = whole[number]
-        if not row.sum():
-            continue
-        wrong = np.delete(row, number)
-        others = [other for other in scores.names if other != name]
-        known = high[number].sum()
-        rows.append(
-            {
-                "class": name,
-                "samples": int(row.sum()),
-                "recall": float(row[number] / row.sum()),
-                "high_snr_recall": float(high[number, number] / known) if known else None,
-                "mostly_taken_for": others[wrong.argmax()] if wrong.any() else None,
-            }
-        )
-    return rows

@@ -1,4 +1,4 @@
-"""The picture of modulation recognition: accuracy against the SNR label, a curve for each run."""
+"""Pictures of scores: accuracy against the SNR label, a curve for each run, and confusion."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from apps.modulation_recognition.evaluation import SnrScores
+from core.classification.pictures import confusion_picture
 from core.drawing import PALETTE, Colour, Place, Sheet, shortened, text_width
 from core.export.report_chart import ticks
 
@@ -108,6 +109,23 @@ def accuracy_picture(
         sheet.dot((left + _LINE // 2, y), 4, colour)
         sheet.write(line, (left + _LINE + _GAP, y), size=_SMALL, middle=True)
     return sheet.picture()
+
+
+def score_pictures(scores: SnrScores) -> dict[str, np.ndarray]:
+    """Return the pictures of a network's scores by name, uint8 (H, W, 3) each.
+
+    "accuracy" is the curve, "confusion" the matrix over all frames, "confusion_snr+18" and so on
+    that of an SNR label.
+    """
+    pictures = {
+        "accuracy": accuracy_picture({"this network": scores}),
+        "confusion": confusion_picture(scores.confusion_at(), scores.names),
+    }
+    for snr in scores.snrs:
+        title = f"Confusion matrix at SNR label {snr}"
+        matrix = scores.confusion_at(snr)
+        pictures[f"confusion_snr{snr:+03d}"] = confusion_picture(matrix, scores.names, title)
+    return pictures
 
 
 def _legend(runs: Mapping[str, SnrScores]) -> list[tuple[str, Colour]]:

@@ -16,7 +16,8 @@ from apps.modulation_recognition.data import READERS, SNR, frame
 from apps.modulation_recognition.data.recordings import SUFFIXES
 from apps.modulation_recognition.data.sample import sample_data
 from apps.modulation_recognition.data.selecting import selection
-from apps.modulation_recognition.evaluation import PROTOCOL, class_records, snr_scores
+from apps.modulation_recognition.distillation import WEIGHTS, teacher_weight
+from apps.modulation_recognition.evaluation import PROTOCOL, snr_scores
 from core.classification.labels import (
     checked_label,
     class_name,
@@ -33,6 +34,7 @@ from core.task import Example, Objective, Scores, Task
 
 if TYPE_CHECKING:
     from core.config import TrainConfig
+    from core.run_folder import RunFolder
 
 FIRST = 3  # classes that a result names
 AT_ONCE = 256  # frames; one is a thousandth of a picture
@@ -78,9 +80,15 @@ class ModulationRecognition(Task):
             ("cnn1", "cnn2", "ic_amcnet", "amr_resnet", "mcldnn", "pet_cgdnn"), BENCHMARK
         ),
     }
-    options = {"augmentations": list(AUGMENTATIONS), "smoothing": 0.0, "scaling": "auto"}
-    option_values = {"scaling": _SCALINGS}
-    option_least = {"smoothing": 0}
+    options = {
+        "augmentations": list(AUGMENTATIONS),
+        "smoothing": 0.0,
+        "scaling": "auto",
+        "teacher_weights": "uniform",
+        "teacher_snr": 0,
+    }
+    option_values = {"scaling": _SCALINGS, "teacher_weights": WEIGHTS}
+    option_least = {"smoothing": 0, "teacher_snr": -100}
     demo = {"epochs": 40, "batch": 64, "patience": 40, "learning_rate": 2e-3}
 
     # --- data -------------------------------------------------------------------------------
@@ -191,6 +199,25 @@ class ModulationRecognition(Task):
         """Return the card with the scaling, which whatever uses the network has to follow."""
         return card.replace(decode={**card.decode, "scaling": config.options["scaling"]})
 
+    def check_teacher(self, teacher: RunFolder, card: ModelCard) -> None:
+        theirs, ours = (one.decode.get("scaling", "stored") for one in (teacher.card, card))
+        if theirs != ours:
+            raise UserError(
+                f"Teacher {teacher.path}: takes frames with scaling '{theirs}', the student with "
+                f"'{ours}'; pass --set options.scaling={theirs}."
+            )
+
+    def teacher_weights(self, index: Index, config: TrainConfig) -> np.ndarray | None:
+        """Return the weights of the soft term by SNR label, as the options have them."""
+        options = self.check_options(config.options)
+        rule, middle = options["teacher_weights"], options["teacher_snr"]
+        if rule != "uniform" and any(SNR not in sample.extra for sample in index.samples):
+            raise UserError(
+                f"{index.root}: its frames have no SNR labels; leave options.teacher_weights off."
+            )
+        snrs = np.array([sample.extra.get(SNR, 0) for sample in index.samples])
+        return teacher_weight(snrs, rule, middle)
+
     def objective(self, config: TrainConfig) -> Objective:
         import keras
 
@@ -219,7 +246,7 @@ class ModulationRecognition(Task):
             UserError: When a frame has no class, one that the network does not have, or no SNR
                 label.
         """
-        rows, logits = [], []
+        rows, logits, labels = [], [], []
         for sample, result in results:
             label = checked_label(sample, len(result["logits"]))
             if SNR not in sample.extra:
@@ -227,6 +254,7 @@ class ModulationRecognition(Task):
                     f"{sample.id}: has no SNR label; evaluate on a data set that has them."
                 )
             logits.append(result["logits"])
+            labels.append(label)
             rows.append(
                 {
                     "id": sample.id,
@@ -238,10 +266,37 @@ class ModulationRecognition(Task):
                 }
             )
         names = [class_name(card, n) for n in range(len(logits[0]))]
-        labels = np.array([names.index(row["class"]) for row in rows])
-        scores = snr_scores(np.stack(logits), labels, np.array([r["snr"] for r in rows]), names)
-        tables = {} if quick else {"by_snr": scores.records(), "classes": class_records(scores)}
+        found = np.stack(logits), np.array(labels)
+        scores = snr_scores(*found, np.array([row["snr"] for row in rows]), names)
+        tables = {} if quick else {"by_snr": scores.records(), **_class_tables(*found, names)}
         return Scores(scores.summary(), rows, PROTOCOL, tables, scores)
+
+    def score_pictures(self, scores: Scores) -> dict[str, np.ndarray]:
+        """Return the curve of accuracy against SNR, and confusion matrices: whole, by label."""
+        from apps.modulation_recognition.pictures import score_pictures
+
+        return score_pictures(scores.details)
+
+    def draw_input(self, sample: Sample, card: ModelCard) -> np.ndarray:
+        """Return the picture of a frame: its samples over time and in the plane of I and Q."""
+        from apps.modulation_recognition.frame_pictures import frame_picture
+
+        return frame_picture(frame(sample))
+
+    def draw_truth(self, sample: Sample, card: ModelCard) -> np.ndarray | None:
+        from core.classification.pictures import labelled_picture
+
+        if sample.label is None:
+            return None
+        label = f" at {sample.extra[SNR]}" if SNR in sample.extra else ""
+        name = f"{class_name(card, sample.label)}{label}"
+        return labelled_picture(self.draw_input(sample, card), [(name, 1)])
+
+    def draw(self, sample: Sample, result: Any, card: ModelCard) -> np.ndarray:
+        from core.classification.pictures import labelled_picture
+
+        shown = [(one["class"], one["probability"]) for one in result["classes"]]
+        return labelled_picture(self.draw_input(sample, card), shown)
 
     def write(self, sample: Sample, result: Any, folder: Path, card: ModelCard) -> list[Path]:
         """Write class, probability and the likeliest classes as JSON."""
@@ -261,6 +316,21 @@ def scaled(values: np.ndarray, card: ModelCard) -> np.ndarray:
         return values
     magnitude = np.hypot(values[..., :1], values[..., 1:]).mean(axis=-2, keepdims=True)
     return values * (_MEAN / np.where(magnitude > 0, magnitude, 1))
+
+
+def _class_tables(
+    logits: np.ndarray, labels: np.ndarray, names: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the tables that all classifiers have, over the frames of all SNR labels."""
+    from core.classification.report import (
+        class_records,
+        classification_report,
+        confused_records,
+    )
+
+    report = classification_report(logits, labels, names)
+    confused = confused_records(report)
+    return {"classes": class_records(report), **({"confused": confused} if confused else {})}
 
 
 def _sum_to_one(index: Index) -> bool:

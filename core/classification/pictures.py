@@ -21,7 +21,9 @@ _PLOT, _BARS = 440, 90  # pixels: side of the diagram, height of the bars below
 _LEAST, _MOST = 224, 480  # pixels: sides of a picture that is labelled
 
 
-def confusion_picture(matrix: np.ndarray, names: Sequence[str]) -> np.ndarray:
+def confusion_picture(
+    matrix: np.ndarray, names: Sequence[str], title: str = "Confusion matrix"
+) -> np.ndarray:
     """Return a confusion matrix as a picture, uint8 (H, W, 3).
 
     The colour of a cell is its share of the true class's samples, right ones blue, wrong ones
@@ -31,6 +33,7 @@ def confusion_picture(matrix: np.ndarray, names: Sequence[str]) -> np.ndarray:
     Args:
         matrix: int (K, K), rows true, columns predicted.
         names: Of the classes.
+        title: Above it.
     """
     if matrix.shape != (len(names),) * 2 or not len(names):
         raise ValueError(
@@ -50,7 +53,7 @@ def confusion_picture(matrix: np.ndarray, names: Sequence[str]) -> np.ndarray:
     legend = "rows: true, columns: predicted; colour: share of the row, blue right, orange wrong"
     width = max(width, math.ceil(text_width(legend, _SMALL)) + 2 * _EDGE)
     sheet = Sheet(top + side + 3 * _GAP + _EDGE, width)
-    sheet.write("Confusion matrix", (_EDGE, _EDGE), size=_TEXT)
+    sheet.write(title, (_EDGE, _EDGE), size=_TEXT)
     sheet.write(legend, (_EDGE, top + side + 2 * _GAP), size=_SMALL, middle=True)
     _draw_cells(sheet, matrix, (left, top), cell, lines=named)
     if named:

@@ -279,6 +279,7 @@ def _compare_metrics(
 ) -> None:
     """Score every engine; no more than a note where a choice of samples has no score (`partly`)."""
     found: dict[str, Sequence] = {}
+    tables: dict[str, Mapping[str, list[dict]]] = {}
     for key in sorted(engines, key=lambda key: key != "keras"):
         engine = engines[key]
         try:
@@ -294,6 +295,7 @@ def _compare_metrics(
             result.notes.append(f"the samples were not scored: {error}".rstrip("."))
             return
         result.metrics[key], result.protocol = scores.summary, scores.protocol
+        tables[key] = scores.tables
     if task.compares_results and "keras" in found and "file" in found:
         card = engines["file"].card
         for what, share, least in task.agreement(found["keras"], found["file"], card):
@@ -314,3 +316,19 @@ def _compare_metrics(
             f"loses ≤ {task.int8_tolerance:g}",
             loss <= task.int8_tolerance,
         )
+    if "keras" in tables and "file" in tables:
+        _compare_parts(result, tables["keras"], tables["file"])
+
+
+def _compare_parts(
+    result: Verification,
+    before: Mapping[str, list[dict]],
+    after: Mapping[str, list[dict]],
+) -> None:
+    """Tell the accuracy of each part of the samples, of the tables that are called `by_…`."""
+    for name in (name for name in before if name.startswith("by_") and name in after):
+        part = name.removeprefix("by_")
+        for own, other in zip(before[name], after[name], strict=True):
+            keras, file = own["accuracy"], other["accuracy"]
+            shown = f"{file:.4f} (Keras {keras:.4f}, {file - keras:+.4f})"
+            result.add(f"accuracy at {part} {own[part]}, {KERNELS['file']}", shown)

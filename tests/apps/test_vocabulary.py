@@ -58,13 +58,13 @@ def test_no_flag_is_anothers_plural():
 
 
 def test_whatever_a_user_names_to_be_written_is_not_replaced_unasked():
-    """simulate writes into a new folder only."""
+    """simulate and generate write into a new folder only."""
     writing = {"--out", "--csv", "--per-sample", "--maps", "--plot"}
     owners = defaultdict(set)
     for command, parameter in parameters():
         owners[command] |= set(parameter.opts)
     lacking = {c for c, flags in owners.items() if flags & writing and "--overwrite" not in flags}
-    assert lacking == {"reid simulate", "fetal simulate", "aqua simulate"}
+    assert lacking == {"reid simulate", "fetal simulate", "aqua simulate", "modrec generate"}
 
 
 def test_a_flag_of_train_is_the_configs_key():
