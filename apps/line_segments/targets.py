@@ -38,13 +38,8 @@ def line_maps(
     segments = as_segments(segments)
     height, width = size
     nearest = nearest_segments(segments.astype(np.float64), height, width, float(band))
-    maps = np.zeros((height, width, 3 if doubled else 2), np.float32)
-    on = nearest >= 0
-    maps[..., 0] = on
     turn = angles(segments.astype(np.float64))
-    if doubled:
-        directions = np.stack([np.cos(2 * turn), np.sin(2 * turn)], 1)
-    else:
-        directions = (turn / np.pi)[:, None]
-    maps[on, 1:] = directions[nearest[on]]
-    return maps
+    directions = [np.cos(2 * turn), np.sin(2 * turn)] if doubled else [turn / np.pi]
+    values = np.stack([np.ones_like(turn), *directions], 1)
+    values = np.concatenate([values, np.zeros((1, values.shape[1]))])  # -1 takes the last row
+    return values.astype(np.float32).take(nearest, axis=0, mode="wrap")
