@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from core.checkpoints import torch_files
+from core.checkpoints import onnx_files, torch_files
 from core.checkpoints.archives import DAMAGE, read_archive, refuse_unfolding
 from core.checkpoints.keras_files import MAGIC, read_hdf5
 from core.checkpoints.pickled_values import Leaf, Malformed, Refused, Unsupported
@@ -21,7 +21,7 @@ from core.documents import parse_json
 from core.errors import UserError, near_miss
 from core.files import refuse_special
 
-SUFFIXES = (".pth", ".pt", ".tar", ".bin", ".ckpt", ".safetensors", ".npz", ".h5")
+SUFFIXES = (".pth", ".pt", ".tar", ".bin", ".ckpt", ".safetensors", ".npz", ".h5", ".onnx")
 
 # First bytes of files that are often taken for checkpoints, and what to say of them.
 _OTHERS = (
@@ -58,9 +58,10 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Return a published checkpoint's tensors by name, without running anything from the file.
 
     Reads PyTorch files of both formats (.pth, .pt, .tar, .bin, .ckpt), plain pickles of NumPy
-    arrays, .safetensors, .npz and Keras's weights by layer (.h5), those by Keras's names and in its
-    layout; the content decides, not the suffix. Wrappers such as `state_dict` are opened and
-    prefixes such as `module.` removed by the rules of `core.checkpoints.state`.
+    arrays, .safetensors, .npz, the initialisers of .onnx, and Keras's weights by layer (.h5), those
+    by Keras's names and in its layout; the content decides, not the suffix. Wrappers such as
+    `state_dict` are opened and prefixes such as `module.` removed by the rules of
+    `core.checkpoints.state`.
 
     Args:
         path: The file.
@@ -147,6 +148,8 @@ def _read(path: Path, head: bytes) -> dict[str, np.ndarray]:
             raise UserError(f"{path}: {sentence}.")
     if head[257:262] == b"ustar":
         raise UserError(f"{path}: is a tar archive; unpack it and give the checkpoint inside.")
+    if onnx_files.may_be_onnx(head) or path.suffix.lower() == onnx_files.SUFFIX:
+        return onnx_files.read_onnx(path)
     raise UserError(
         f"{path}: is not a checkpoint; expected a file of PyTorch, .safetensors or .npz."
     )
