@@ -5,6 +5,8 @@ Those that the suite's ClST-style networks are trained with; the published basel
 
 from __future__ import annotations
 
+import cmath
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,20 +20,20 @@ def augmented(
     """Return a randomly changed frame, float32 (n, 2), of the same magnitudes.
 
     Args:
-        frame: I and Q, (n, 2).
+        frame: I and Q, float32 (n, 2).
         rng: The source of all randomness; what is drawn does not depend on the kinds.
         kinds: Of `AUGMENTATIONS`: "rotation" turns the phase by any angle, "reversal" takes half
             of the frames backwards in time and conjugated (one of both alone would mirror the
             spectrum and make a lower sideband of an upper one), "shift" moves the samples round by
             any number.
     """
-    angle, backwards = rng.uniform(-np.pi, np.pi), rng.random() < 0.5
-    steps = int(rng.integers(0, len(frame)))
-    signal = frame[:, 0] + 1j * frame[:, 1]
-    if "reversal" in kinds and backwards:
+    angle, backwards, steps = rng.random(3).tolist()
+    signal = np.ascontiguousarray(frame, np.float32).view(np.complex64)[:, 0]
+    if "reversal" in kinds and backwards < 0.5:
         signal = signal[::-1].conj()
     if "shift" in kinds:
-        signal = np.roll(signal, steps)
+        first = int(steps * len(signal))
+        signal = np.concatenate((signal[first:], signal[:first]))
     if "rotation" in kinds:
-        signal = signal * np.exp(1j * angle)
-    return np.stack([signal.real, signal.imag], axis=-1).astype(np.float32)
+        signal = signal * np.complex64(cmath.rect(1, 2 * math.pi * angle))
+    return np.ascontiguousarray(signal).view(np.float32).reshape(-1, 2)

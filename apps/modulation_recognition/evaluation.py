@@ -69,9 +69,9 @@ class SnrScores:
         return {
             "average_accuracy": self.average,
             "high_snr_accuracy": self.mean_between(),
+            "accuracy": float(self.confusion_at().trace() / self.counts.sum()),
             "highest_accuracy": highest,
             "highest_accuracy_snr": label,
-            "accuracy": float(self.confusion_at().trace() / self.counts.sum()),
             "samples": int(self.counts.sum()),
         }
 

@@ -61,6 +61,13 @@ BENCHMARK = {
 NOTEBOOK = {**BENCHMARK, "epochs": 100, "batch": 1024, "schedule": "constant", "patience": 5}
 
 
+class Frame(Example):
+    """A frame float32 (n, 2), as stored, that nobody changes in place: copies are itself."""
+
+    def __deepcopy__(self, memo: dict) -> Frame:
+        return self
+
+
 class ModulationRecognition(Task):
     """A frame of I/Q samples in, a logit for each class of modulation out."""
 
@@ -137,7 +144,7 @@ class ModulationRecognition(Task):
         return [*notes, f"Classes and labels have unequal numbers of frames: {', '.join(named)}."]
 
     def load(self, sample: Sample, card: ModelCard) -> Example:
-        values = frame(sample).T
+        values = np.ascontiguousarray(frame(sample).T)
         length = card.input_size[0]
         if len(values) != length:
             raise UserError(
@@ -145,11 +152,11 @@ class ModulationRecognition(Task):
                 f"{length}; pass --input-size {len(values)} in training."
             )
         label = None if sample.label is None else np.asarray(sample.label, np.int64)
-        return Example(scaled(values, card), label)
+        return Frame(scaled(values, card), label)
 
     def augment(self, example: Example, rng: np.random.Generator, config: TrainConfig) -> Example:
         kinds = config.options.get("augmentations", AUGMENTATIONS)
-        return dataclasses.replace(example, inputs=augmented(example.inputs, rng, kinds))
+        return Frame(augmented(example.inputs, rng, kinds), example.target)
 
     def classes_of(self, index: Index) -> int | None:
         return len(index.labels) or None
