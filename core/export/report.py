@@ -11,10 +11,10 @@ import dataclasses
 import datetime
 import math
 import os
-import platform
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +22,22 @@ from core.data.index import Index, spread
 from core.engines import KerasEngine
 from core.errors import CheckFailed, UserError
 from core.evaluate import evaluate
-from core.export import PRECISIONS, benchmark
+from core.export import PRECISIONS
 from core.export.exporting import deployable
 from core.export.report_compression import collect_compression, measure_noise
 from core.export.report_content import Content, FileFacts, KerasFacts, SamplePictures
 from core.export.report_page import page
 from core.export.report_pictures import drawable, sample_pictures
+from core.export.report_scores import ScoreDetails, score_details
+from core.export.report_timing import machine, time_file, time_keras
 from core.export.verify import verify
 from core.files import sha256, write_atomic
 from core.run_folder import RunFolder
-from core.task import Task
+from core.task import Scores, Task
 from core.tflite import inspect
 from core.tflite.inspect import float_operators
 from core.tflite.metadata import extract
 
-CALLS, WARMUP, SECONDS = 20, 3, 0.3  # of a timing: the page should not take longer than a coffee
 # An absolute path up to its last separator; not a part of a URL or of a relative path.
 _FOLDERS = re.compile(r"(?<![\w./:])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:]+[/\\])+")
 
@@ -124,6 +125,7 @@ class _Report:
             data=self._data_facts(),
             choices=self._choices(),
             compression=collect_compression(run, {labels[path]: path for path in paths}),
+            details=self._details(),
             problems=self.problems,
         )
 
@@ -167,19 +169,17 @@ class _Report:
             return None
 
     def _keras_facts(self, keras: KerasEngine, files: list[FileFacts]) -> KerasFacts:
-        metrics, count = self._keras_scores(keras, files)
+        metrics, count = self._keras_scores(files)
         weights = self.run.file("model.keras")
         return KerasFacts(
             bytes=weights.stat().st_size,
             parameters=sum(math.prod(w.shape) for w in keras.model.trainable_weights),
             metrics=metrics,
             samples=count,
-            timing=self._measured("keras", weights, lambda path: _time_keras(keras))[0],
+            timing=self._measured("keras", weights, lambda path: time_keras(keras))[0],
         )
 
-    def _keras_scores(
-        self, keras: KerasEngine, files: list[FileFacts]
-    ) -> tuple[Mapping[str, float], int | None]:
+    def _keras_scores(self, files: list[FileFacts]) -> tuple[Mapping[str, float], int | None]:
         """Return scores and number of samples: a verification's at the card's size, or new ones."""
         size = list(self.run.card.input_size)
         for file in files:
@@ -199,16 +199,30 @@ class _Report:
         }
         known = self.run.metrics().get(key, {})
         if any(known.get(name) != value for name, value in about.items()):
-            self.progress("scoring the Keras network")
-            try:
-                scores = evaluate(self.task, keras, self.held_out)
-            except UserError as error:
-                self._problem("metrics", f"The held-out samples could not be scored: {error}")
+            scores = self._evaluated
+            if scores is None:
                 return {}, None
             known = {**about, "metrics": scores.summary, "protocol": scores.protocol}
             self.run.add_metrics(key, known)
         self.protocol = self.protocol or known["protocol"]
         return known["metrics"], known["samples"]
+
+    @cached_property
+    def _evaluated(self) -> Scores | None:
+        """The scores of the Keras network; None where there are none."""
+        if self.keras is None or self.held_out is None:
+            return None
+        self.progress("scoring the Keras network")
+        try:
+            return evaluate(self.task, self.keras, self.held_out)
+        except UserError as error:
+            self._problem("metrics", f"The held-out samples could not be scored: {error}")
+            return None
+
+    def _details(self) -> ScoreDetails | None:
+        """Return what the domain shows of its scores besides the summary."""
+        scores = self._evaluated if self.task.draws_scores else None
+        return None if scores is None else score_details(self.task, scores)
 
     # --- files ---------------------------------------------------------------------------------
 
@@ -240,7 +254,7 @@ class _Report:
             metrics=found.get("metrics", {}),
             samples=found.get("subject", {}).get("samples"),
             notes=[self._without_folders(note) for note in found.get("notes", ())],
-            timings=tried(lambda: self._measured(path.name, path, _time_file), []) if ops else [],
+            timings=tried(lambda: self._measured(path.name, path, time_file), []) if ops else [],
             macs=tried(lambda: inspect.mac_count(path), None) if ops else None,
             operators=[(*kind, count) for kind, count in kinds.most_common()],
             problems=list(dict.fromkeys(problems)),
@@ -342,32 +356,6 @@ class _Report:
             if len(folder.parts) > 1:
                 sentence = sentence.replace(f"{folder}{os.sep}", "")
         return _FOLDERS.sub("", sentence)
-
-
-def machine() -> str:
-    """Return the processor in words: its name and the cores this process may use."""
-    name = ""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            name = next(s.split(":", 1)[1].strip() for s in lines if s.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    return f"{name}, {cores} core{'s' if cores > 1 else ''}"
-
-
-def _time_keras(keras: KerasEngine) -> list[dict]:
-    timing = benchmark.time_network(
-        keras, name="keras", calls=CALLS, warmup=WARMUP, min_seconds=SECONDS
-    )
-    return [dataclasses.asdict(timing)]
-
-
-def _time_file(path: Path) -> list[dict]:
-    timings = benchmark.benchmark(path, calls=CALLS, warmup=WARMUP, min_seconds=SECONDS)
-    return [dataclasses.asdict(timing) for timing in timings]
 
 
 def _precision(path: Path) -> str:

@@ -10,6 +10,7 @@ from core.model_card import ModelCard
 
 if TYPE_CHECKING:
     from core.export.report_compression import Compression
+    from core.export.report_scores import ScoreDetails
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class Content:
         choices: Choices of the training by name.
         problems: By section ("metrics", "pictures", "data", "network"): what is missing and why.
         compression: Kernels, compressed sizes and noise of the files, or None.
+        details: Tables and pictures of the Keras network's scores, or None.
     """
 
     app: str
@@ -139,3 +141,4 @@ class Content:
     choices: Mapping[str, Any] = field(default_factory=dict)
     problems: Mapping[str, Sequence[str]] = field(default_factory=dict)
     compression: Compression | None = None
+    details: ScoreDetails | None = None

@@ -49,6 +49,11 @@ def join(children: Iterable[Any], between: str = "") -> Html:
     return Html(between.join(parts))
 
 
+def section(title: str, *children: Any) -> Html:
+    """Return a section of the page under a heading; None among the children is left out."""
+    return tag("section", tag("h2", title), join(children, "\n"))
+
+
 def table(
     columns: Sequence[str],
     rows: Iterable[Sequence[Any]],

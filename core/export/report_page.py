@@ -7,7 +7,7 @@ from typing import Any
 
 from core.export.report_chart import best_epoch, training_charts
 from core.export.report_compression import compression_section
-from core.export.report_content import Content, FileFacts, Picture
+from core.export.report_content import Content, FileFacts
 from core.export.report_markup import (
     MISSING,
     Html,
@@ -18,14 +18,16 @@ from core.export.report_markup import (
     join,
     milliseconds,
     number,
+    section,
     size,
     table,
     tag,
     words,
 )
+from core.export.report_pictures import figure
+from core.export.report_scores import details_section
 from core.export.report_style import STYLE
 
-SMALL = 128  # pixels; smaller pictures are enlarged without smoothing
 KERNELS = (("file", "XNNPACK"), ("file_reference", "reference kernels"))
 NAMES = {"gossamer-keras": "Gossamer", "tensorflow": "TensorFlow", "keras": "Keras",
          "numpy": "NumPy", "ai-edge-litert": "LiteRT"}  # fmt: skip
@@ -39,6 +41,7 @@ def page(content: Content) -> str:
         _card(content),
         _training(content),
         _metrics(content),
+        details_section(content.details),
         _pictures(content),
         _speed(content),
         compression_section(content.compression),
@@ -144,7 +147,7 @@ def _card(content: Content) -> Html:
         ("Decoding", _named(card.decode)),
         ("Published", _named(card.published)),
     ]
-    return _section("Model card", facts(pairs))
+    return section("Model card", facts(pairs))
 
 
 def _training(content: Content) -> Html:
@@ -154,7 +157,7 @@ def _training(content: Content) -> Html:
             if content.origin == "import"
             else "The run has no history of a training."
         )
-        return _section("Training", tag("p", reason, class_="note"))
+        return section("Training", tag("p", reason, class_="note"))
     best = best_epoch(content.history, content.headline, content.headline_mode)
     charts = training_charts(content.history, content.headline, best_epoch=best)
     said = f"{len(content.history)} epochs"
@@ -163,7 +166,7 @@ def _training(content: Content) -> Html:
         value = number(row[f"val_{content.headline}"])
         said += f"; best validation {words(content.headline)} {value} in epoch {best}"
     said += "."
-    return _section("Training", tag("p", said), tag("div", *charts, class_="plots"))
+    return section("Training", tag("p", said), tag("div", *charts, class_="plots"))
 
 
 # --- results -----------------------------------------------------------------------------------
@@ -183,7 +186,7 @@ def _metrics(content: Content) -> Html:
     title = f"Accuracy on the held-out samples ({content.split})"
     if not scored:
         problems = problems or ["Nothing was scored."]
-        return _section(title, _notes(problems))
+        return section(title, _notes(problems))
     known = dict.fromkeys(name for _, _, summary, _ in scored for name in summary)
     names = [n for n in known if n != "samples" and not n.startswith("samples_")]
     if content.headline in names:
@@ -193,7 +196,7 @@ def _metrics(content: Content) -> Html:
         for label, kernels, summary, samples in scored
     ]
     columns = ("precision", "computed by", *map(words, names), "samples")
-    return _section(
+    return section(
         title,
         table(columns, rows, words=2, strong=2),
         tag("p", f"Protocol – {content.protocol}", class_="small") if content.protocol else None,
@@ -221,30 +224,14 @@ def _pictures(content: Content) -> Html | None:
         tag(
             "div",
             tag("h3", sample.id),
-            tag("div", join(map(_figure, sample.pictures), "\n"), class_="pictures"),
+            tag("div", join(map(figure, sample.pictures), "\n"), class_="pictures"),
             class_="sample",
         )
         for sample in content.pictures
     ]
     count = len(rows)
     said = f"{count} sample{'s' if count != 1 else ''} of the {content.split} split, evenly chosen."
-    return _section("Pictures", tag("p", said) if rows else None, *rows, _notes(problems))
-
-
-def _figure(picture: Picture) -> Html:
-    shown = tag("div", MISSING, class_="none")
-    if picture.source:
-        small = max(picture.width, picture.height) < SMALL
-        shown = tag(
-            "img",
-            src=picture.source,
-            alt=picture.title,
-            width=picture.width,
-            height=picture.height,
-            class_="tiny" if small else None,
-        )
-    note = tag("small", picture.caption) if picture.caption else None
-    return tag("figure", shown, tag("figcaption", picture.title, note))
+    return section("Pictures", tag("p", said) if rows else None, *rows, _notes(problems))
 
 
 def _speed(content: Content) -> Html | None:
@@ -279,7 +266,7 @@ def _speed(content: Content) -> Html | None:
         f"One input at a time on {content.machine}. Peak memory is what loading and running the "
         "file adds to a fresh process; MACs are the multiply-accumulates of one run."
     )
-    return _section(
+    return section(
         "Size and speed", table(columns, rows, words=2, strong=2), tag("p", said, class_="small")
     )
 
@@ -300,10 +287,10 @@ def _threads(count: int | None) -> str:
 
 def _checks(content: Content) -> Html | None:
     if not content.files:
-        return _section(
+        return section(
             "Files", tag("p", "The run has no exported .tflite file yet.", class_="note")
         )
-    return _section("Verification", *(_file_checks(file) for file in content.files))
+    return section("Verification", *(_file_checks(file) for file in content.files))
 
 
 def _file_checks(file: FileFacts) -> Html:
@@ -338,7 +325,7 @@ def _operators(content: Content) -> Html | None:
         for file in content.files
         if file.operators
     ]
-    return _section("Operators", tag("div", *listed, class_="columns")) if listed else None
+    return section("Operators", tag("div", *listed, class_="columns")) if listed else None
 
 
 def _origins(content: Content) -> Html:
@@ -349,7 +336,7 @@ def _origins(content: Content) -> Html:
     ]
     data = [(words(name), _value(value)) for name, value in content.data.items()]
     choices = [(words(name), _value(value)) for name, value in content.choices.items()]
-    return _section(
+    return section(
         "Data and configuration",
         facts([*data, *calibrated]),
         tag("h3", "Configuration"),
@@ -366,10 +353,6 @@ def _footer(content: Content) -> Html:
 
 
 # --- small parts -------------------------------------------------------------------------------
-
-
-def _section(title: str, *children: Any) -> Html:
-    return tag("section", tag("h2", title), join(children, "\n"))
 
 
 def _notes(sentences: Iterable[str]) -> Html | None:

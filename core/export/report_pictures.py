@@ -15,10 +15,12 @@ from core.engines import Engine
 from core.errors import UserError
 from core.evaluate import run
 from core.export.report_content import Picture, SamplePictures
+from core.export.report_markup import MISSING, Html, tag
 from core.task import Task
 
 LONGEST = 480  # pixels; sharp at the size of a report's columns, and a mail can carry the page
-LOSSLESS = 96  # pictures up to this size stay PNG
+LOSSLESS = 96  # photographs up to this size stay PNG
+SMALL = 128  # pixels; smaller pictures are enlarged without smoothing
 
 
 def sample_pictures(
@@ -71,16 +73,19 @@ def changed(before: np.ndarray | None, after: np.ndarray | None) -> np.ndarray |
     return np.any(before != after, axis=-1)
 
 
-def picture(title: str, image: np.ndarray | None, caption: str = "") -> Picture:
-    """Return a picture encoded for the page, made smaller where it is large."""
+def picture(
+    title: str, image: np.ndarray | None, caption: str = "", *, drawn: bool = False
+) -> Picture:
+    """Return a picture encoded for the page: a photograph made smaller, a drawing kept as it is."""
     from PIL import Image
 
     if image is None:
         return Picture(title)
     shown = Image.fromarray(np.ascontiguousarray(image))
-    shown.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+    if not drawn:
+        shown.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
     stream = io.BytesIO()
-    if max(shown.size) <= LOSSLESS:
+    if drawn or max(shown.size) <= LOSSLESS:
         kind = "png"
         shown.save(stream, "PNG", optimize=True)
     else:
@@ -111,3 +116,20 @@ def _share(mask: np.ndarray | None) -> str:
     if not share:
         return "equal to Keras"
     return f"{share:.2%} of pixels differ" if share >= 1e-4 else "< 0.01% of pixels differ"
+
+
+def figure(picture: Picture) -> Html:
+    """Return a picture with its title and caption, "–" where there is none."""
+    shown = tag("div", MISSING, class_="none")
+    if picture.source:
+        small = max(picture.width, picture.height) < SMALL
+        shown = tag(
+            "img",
+            src=picture.source,
+            alt=picture.title,
+            width=picture.width,
+            height=picture.height,
+            class_="tiny" if small else None,
+        )
+    note = tag("small", picture.caption) if picture.caption else None
+    return tag("figure", shown, tag("figcaption", picture.title, note))

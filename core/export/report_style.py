@@ -121,6 +121,10 @@ figure { margin: 0; break-inside: avoid; }
   overflow-wrap: anywhere; }
 .pictures figcaption small { display: block; color: var(--soft); font-weight: 400;
   font-size: 12px; }
+.drawings { display: grid; gap: 20px;
+  grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); }
+.drawings img { display: block; max-width: 100%; height: auto; border-radius: 6px; }
+.drawings figcaption { margin-top: 5px; font-size: 13px; font-weight: 600; }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(260px, 1fr));
   gap: 8px 40px; align-items: start; }
 .columns h3 { margin-top: 0; }

@@ -17,7 +17,7 @@ from core.config import TrainConfig
 from core.data.images import read_image, write_image
 from core.data.index import Sample, make_index
 from core.errors import UserError
-from core.export import report
+from core.export import report, report_timing
 from core.export.exporting import export
 from core.export.report import write_report
 from core.files import write_atomic
@@ -299,10 +299,31 @@ def test_what_was_measured_is_not_measured_again(copied, monkeypatch):
 
     monkeypatch.setattr(report, "verify", refuse)
     monkeypatch.setattr(report, "evaluate", refuse)
-    monkeypatch.setattr(report.benchmark, "benchmark", refuse)
+    monkeypatch.setattr(report_timing.benchmark, "benchmark", refuse)
     before = copied.file("report.html").read_text(encoding="utf-8")
     write_report(TASK, copied, samples=3)
     assert copied.file("report.html").read_text(encoding="utf-8") == before
+
+
+class Classes(ToyTask):
+    """A domain with a table and a picture of its scores."""
+
+    def score(self, results, card, *, quick=False):
+        scores = super().score(results, card)
+        return dataclasses.replace(scores, tables={"per_class": [{"class": "a", "recall": 0.25}]})
+
+    def score_pictures(self, scores):
+        return {"confusion_matrix": np.zeros((500, 600, 3), np.uint8)}
+
+
+def test_a_domain_shows_its_scores_in_detail(copied):
+    write_report(Classes(), copied, samples=1)
+    shown = Reader(copied.file("report.html").read_text(encoding="utf-8"))
+    place = shown.headings.index("The scores in detail (Keras, float32)")
+    assert shown.headings[place - 1].startswith("Accuracy")
+    assert shown.headings[place + 1 :][:2] == ["per class", "Pictures"]
+    assert shown.table("class") == [["class", "recall"], ["a", "0.2500"]]
+    assert "confusion matrix" in shown.seen
 
 
 @pytest.mark.parametrize("change", ["bytes", "split"])
