@@ -36,7 +36,7 @@ MAY_WRITE = {
     "core.export.report_pictures": "a picture in memory",
     "core.data.images": "a picture in memory",
     "apps.super_resolution.picture_writing": "pictures in strips",
-    "apps.super_resolution.video": "OpenCV writes a video",
+    "core.data.video_writing": "OpenCV writes a video",
     "apps.person_reid.embeddings": "arrays of an index",
     "apps.person_reid.task": "an array in memory",
     "apps.person_reid.simulation": "thousands of drawings, in a folder aside",

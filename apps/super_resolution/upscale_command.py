@@ -195,12 +195,12 @@ def _picture(engine: Engine, job: _Job, *, compare: bool, **options) -> dict:
 def _video(engine: Engine, job: _Job, *, compare: bool, **options) -> dict:
     """Enlarge a video and return the file, the new size and the notes."""
     from apps.super_resolution.enlarge import enlarge, scale_of
-    from apps.super_resolution.video import enlarge_video
+    from core.data.video_writing import changed_video
     from core.data.videos import read_info
 
     scale = scale_of(engine.card)
     height, width = read_info(job.source).size
-    notes = enlarge_video(
+    notes = changed_video(
         job.source,
         job.target,
         lambda frame: enlarge(engine, frame, engine.card, **options),

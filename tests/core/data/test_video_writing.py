@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from apps.super_resolution.video import enlarge_video
+from core.data.video_writing import changed_video
 from core.data.videos import read_frames, read_info
 from core.errors import UserError
 
@@ -34,7 +34,7 @@ def double(image):
 @pytest.mark.parametrize("suffix", [".mp4", ".avi"])
 def test_every_frame_is_enlarged_at_the_same_rate_and_in_the_same_colours(clip, tmp_path, suffix):
     target = tmp_path / f"large{suffix}"
-    notes = enlarge_video(clip, target, double, 2)
+    notes = changed_video(clip, target, double, 2)
     info = read_info(target)
     assert (info.size, info.fps, info.frames) == ((64, 96), RATE, COUNT)
     for number, found in enumerate(read_frames(target)):
@@ -47,7 +47,7 @@ def test_every_frame_is_enlarged_at_the_same_rate_and_in_the_same_colours(clip, 
 def test_a_video_that_stops_half_way_is_noted(clip, tmp_path):
     data = clip.read_bytes()
     clip.write_bytes(data[: data.rindex(b"00dc", 0, data.index(b"idx1"))])  # mid-way
-    notes = enlarge_video(clip, tmp_path / "large.avi", double, 2)
+    notes = changed_video(clip, tmp_path / "large.avi", double, 2)
     assert any("the file may be damaged" in note for note in notes)
 
 
@@ -58,7 +58,7 @@ def test_what_is_no_video_is_said_in_a_sentence(clip, tmp_path):
     with pytest.raises(UserError, match="no such video file"):
         next(read_frames(tmp_path / "none.mp4"))
     with pytest.raises(UserError, match=r"are written as \.mp4 or \.avi"):
-        enlarge_video(clip, tmp_path / "large.webm", double, 2)
+        changed_video(clip, tmp_path / "large.webm", double, 2)
 
 
 def test_a_missing_codec_is_named_with_another_choice(clip, tmp_path, monkeypatch):
@@ -78,11 +78,11 @@ def test_a_missing_codec_is_named_with_another_choice(clip, tmp_path, monkeypatc
 
     monkeypatch.setattr(cv2, "VideoWriter", Closed)
     with pytest.raises(UserError, match="with the codec mp4v; pass --video-format avi"):
-        enlarge_video(clip, tmp_path / "large.mp4", double, 2)
+        changed_video(clip, tmp_path / "large.mp4", double, 2)
     assert not (tmp_path / "large.mp4").exists()
 
 
 def test_a_frame_of_another_size_is_not_left_out_silently(clip, tmp_path):
     with pytest.raises(UserError, match="a frame has 32x48 pixels where 64x96"):
-        enlarge_video(clip, tmp_path / "large.avi", lambda image: image, 2)
+        changed_video(clip, tmp_path / "large.avi", lambda image: image, 2)
     assert not (tmp_path / "large.avi").exists()

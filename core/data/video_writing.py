@@ -1,4 +1,4 @@
-"""Enlarging a video frame by frame with OpenCV."""
+"""Changing a video frame by frame with OpenCV."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 _RATE = 25.0  # frames per second where the file does not say
 
 
-def enlarge_video(
+def changed_video(
     source: str | Path,
     target: str | Path,
-    enlarge: Callable[[np.ndarray], np.ndarray],
-    scale: int,
+    change: Callable[[np.ndarray], np.ndarray],
+    scale: int = 1,
 ) -> list[str]:
-    """Enlarge every frame and write a video of the same rate, as a whole or not at all.
+    """Change every frame and write a video of the same rate, as a whole or not at all.
 
     Args:
         source: A video.
         target: The new file, named .mp4 (MPEG-4) or .avi (Motion JPEG).
-        enlarge: uint8 (H, W, 3) RGB to (H·scale, W·scale, 3).
-        scale: Enlargement.
+        change: uint8 (H, W, 3) RGB to (H·scale, W·scale, 3); called once a frame, in order.
+        scale: By which frames are enlarged.
 
     Returns:
         What was lost or noticed, a sentence each.
@@ -45,7 +45,7 @@ def enlarge_video(
     write_atomic(
         target,
         lambda file: counted.append(
-            _write(file, target, map(enlarge, read_frames(source)), size, info.fps or _RATE)
+            _write(file, target, map(change, read_frames(source)), size, info.fps or _RATE)
         ),
     )
     notes = ["has no sound: OpenCV reads pictures only"]
@@ -63,7 +63,7 @@ def _write(file: Path, target: Path, frames: Iterator, size: tuple[int, int], fp
     codec = CODECS[target.suffix.lower()]
     cannot = UserError(
         f"{target}: this OpenCV cannot write {size[0]}x{size[1]} pixels with the codec {codec}; "
-        f"pass --video-format {'avi' if codec == 'mp4v' else 'mp4'}, or enlarge its frames as "
+        f"pass --video-format {'avi' if codec == 'mp4v' else 'mp4'}, or take its frames as "
         "pictures."
     )
     fourcc = cv2.VideoWriter.fourcc(*codec)
