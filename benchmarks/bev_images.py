@@ -2,10 +2,11 @@
 
     .venv/bin/python benchmarks/bev_images.py
 
-Time of one core, after warm-up, on a scan of 120,000 points: 64 beams in a street of house fronts. The
-plain version is the recipe with a dictionary of voxels; the other thins with Open3D, where that is
-installed, and counts in a loop, as the official script does. All three must agree pixel by pixel.
-Fails where ours takes more than `--most` milliseconds or is not `--times` as fast as plain Python.
+Time of one core, after warm-up, on a scan of 120,000 points: 64 beams in a street of house
+fronts. The plain version is the recipe with a dictionary of voxels; the other thins with Open3D,
+where that is installed, and counts in a loop, as the official script does. All three must agree
+pixel by pixel. Fails where ours takes more than `--most` milliseconds or is not `--times` as fast
+as plain Python.
 """
 
 from __future__ import annotations

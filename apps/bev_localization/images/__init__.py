@@ -1,1 +1,1 @@
-"""Bird's-eye-view density images: a LiDAR scan as a small grey picture, and what grows from it."""
+"""Bird's-eye-view density images: a LiDAR scan as a small grey picture of what stands where."""
