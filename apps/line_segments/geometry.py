@@ -32,8 +32,6 @@ def clipped(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the parts of segments within a box, and which segments they are of.
 
-    Liang and Barsky, "A new concept and method for line clipping" (1984).
-
     Args:
         segments: float (N, 4).
         box: Left, top, right and bottom; its border belongs to it.
@@ -42,6 +40,29 @@ def clipped(
         float32 (M, 4), without parts of no length, and int (M,), positions in `segments`.
     """
     ends = np.asarray(segments, np.float64).reshape(-1, 4)
+    shares, kept = clip_shares(ends, box)
+    ends, (enter, leave) = ends[kept], shares.T
+    step = ends[:, 2:] - ends[:, :2]
+    # An end that was inside is kept to the bit.
+    first = np.where(enter[:, None] == 0, ends[:, :2], ends[:, :2] + step * enter[:, None])
+    last = np.where(leave[:, None] == 1, ends[:, 2:], ends[:, :2] + step * leave[:, None])
+    return np.concatenate([first, last], 1).astype(np.float32), kept
+
+
+def clip_shares(
+    ends: np.ndarray, box: tuple[float, float, float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return from where to where, as shares of their lengths, segments lie within a box.
+
+    Liang and Barsky, "A new concept and method for line clipping" (1984).
+
+    Args:
+        ends: float64 (N, 4).
+        box: Left, top, right and bottom; its border belongs to it.
+
+    Returns:
+        float64 (M, 2), of those that have a part of some length in it, and int (M,), which.
+    """
     start, step = ends[:, :2], ends[:, 2:] - ends[:, :2]
     low, high = np.array(box[:2], np.float64), np.array(box[2:], np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -52,12 +73,7 @@ def clipped(
     enter = np.where(still, np.where(inside, -np.inf, np.inf), enter).max(1).clip(min=0)
     leave = np.where(still, np.where(inside, np.inf, -np.inf), leave).min(1).clip(max=1)
     kept = np.flatnonzero((enter < leave) & (step != 0).any(1))
-    start, step = start[kept], step[kept]
-    parts = [start + step * enter[kept, None], start + step * leave[kept, None]]
-    # An end that was inside is kept to the bit.
-    parts[0][enter[kept] == 0] = start[enter[kept] == 0]
-    parts[1][leave[kept] == 1] = ends[kept][leave[kept] == 1, 2:]
-    return np.concatenate(parts, 1).astype(np.float32), kept
+    return np.stack([enter[kept], leave[kept]], 1), kept
 
 
 def mirrored(segments: np.ndarray, size: tuple[int, int], axis: int) -> np.ndarray:

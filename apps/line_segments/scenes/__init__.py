@@ -1,0 +1,1 @@
+"""Synthetic scenes of buildings, rooms and boxes whose visible segments are known exactly."""
