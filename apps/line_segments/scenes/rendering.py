@@ -7,13 +7,15 @@ show (both sides alike) or that are too short are left out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from apps.line_segments.geometry import lengths
 from apps.line_segments.scenes import boxes, room, street
-from apps.line_segments.scenes.textures import atlas
+from apps.line_segments.scenes.textures import ATLAS, atlas, with_photographs
 from apps.line_segments.scenes.view import Camera, Seen, look_at, visible_parts
 from apps.line_segments.scenes.world import World
 
@@ -28,6 +30,7 @@ _COMPOSE = {"street": street.compose, "room": room.compose, "boxes": boxes.compo
 _FINER = 2
 _SAMPLES = 24  # along a segment
 _TRIES = 8
+_PHOTOGRAPHED = 0.4  # of surfaces, where there are photographs
 _LEVELS = 2**16 - 1
 _GAMMA = 2.2
 
@@ -48,7 +51,11 @@ class Picture:
 
 
 def render(
-    rng: np.random.Generator, size: tuple[int, int] = (320, 320), kind: str | None = None
+    rng: np.random.Generator,
+    size: tuple[int, int] = (320, 320),
+    kind: str | None = None,
+    *,
+    photographs: Sequence[Path] = (),
 ) -> Picture:
     """Return a random scene.
 
@@ -56,6 +63,7 @@ def render(
         rng: The source of all randomness.
         size: (height, width).
         kind: One of `KINDS`; None draws one.
+        photographs: Image files whose brightness is the texture of some surfaces.
     """
     kind = str(rng.choice(KINDS, p=SHARES)) if kind is None else kind
     if kind not in KINDS:
@@ -66,7 +74,10 @@ def render(
         seen = look_at(world, camera, least=_FINER * SHORTEST)
         if len(seen.segments) >= FEWEST:
             break
-    clear = painted(world, seen, camera, rng, inside=kind == "room")
+    if photographs:
+        _take_textures(world, rng, len(photographs))
+    textures = with_photographs(tuple(photographs)) if photographs else atlas()
+    clear = painted(world, seen, camera, rng, textures, inside=kind == "room")
     parts = (visible_parts(seen) / _FINER).astype(np.float32)
     segments = apart(parts[lengths(parts) >= SHORTEST])
     shown = _displayed(clear, _GAMMA)
@@ -74,10 +85,37 @@ def render(
     return Picture(finished(clear, rng), segments, kind)
 
 
+def _take_textures(world: World, rng: np.random.Generator, photographs: int) -> None:
+    """Give some of a world's surfaces textures of photographs, which stand behind the atlas."""
+    for place, look in enumerate(world.looks):
+        if rng.random() < _PHOTOGRAPHED:
+            texture = len(ATLAS) + int(rng.integers(0, photographs))
+            contrast, grain = rng.uniform(0.1, 0.5), rng.uniform(1, 6)
+            world.looks[place] = replace(look, texture=texture, contrast=contrast, grain=grain)
+
+
 def painted(
-    world: World, seen: Seen, camera: Camera, rng: np.random.Generator, *, inside: bool
+    world: World,
+    seen: Seen,
+    camera: Camera,
+    rng: np.random.Generator,
+    textures: np.ndarray,
+    *,
+    inside: bool,
 ) -> np.ndarray:
-    """Return a view in linear RGB, float32 (H, W, 3), averaged to the final size."""
+    """Return a view in linear RGB, averaged to the final size.
+
+    Args:
+        world: What there is.
+        seen: What of it the camera sees.
+        camera: Of twice the final size.
+        rng: The source of all randomness.
+        textures: float32 (T, N, N), those of the atlas first.
+        inside: Whether there is no haze.
+
+    Returns:
+        float32 (H, W, 3) in 0..1.
+    """
     from apps.line_segments.scenes.view_kernel import fill, shade
 
     height, width = camera.size
@@ -100,7 +138,7 @@ def painted(
     )
     out = np.empty((height // _FINER, width // _FINER, 3), np.float32)
     shade(
-        faces, depth, seen.maps, colours.astype(np.float32), texture, contrast, grain, atlas(),
+        faces, depth, seen.maps, colours.astype(np.float32), texture, contrast, grain, textures,
         seen.discs, air.astype(np.float64), sky, camera.focal, out,
     )  # fmt: skip
     return np.clip(out * _falloff(rng, out.shape[:2]), 0, 1)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from apps.line_segments.scenes import rendering
+from core.data.images import find_images, read_image
 from core.errors import UserError
 from core.files import claim_folder, explained, folder_aside, write_atomic, write_json
 
@@ -30,6 +31,7 @@ VERSION = 1  # of the generator; another one draws other scenes for the same see
 SPLITS = ("train", "valid", "test")
 QUALITIES = (78, 96)  # of the JPEG files, drawn for each
 _TOGETHER = 16  # scenes a worker takes at a time
+_MOST_PHOTOGRAPHS = 64  # a quarter of a megabyte each in memory
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,15 @@ class _Scene:
         return f"{self.split}_{self.number:06d}.jpg"
 
 
+@dataclass(frozen=True)
+class _Job:
+    """What all scenes of a data set share."""
+
+    size: tuple[int, int]
+    seed: int
+    photographs: tuple[Path, ...]
+
+
 def simulate(
     folder: str | os.PathLike,
     *,
@@ -51,6 +62,7 @@ def simulate(
     size: tuple[int, int] = (320, 320),
     seed: int = 0,
     workers: int = 1,
+    photographs: str | os.PathLike | None = None,
     advance: Callable[[int], None] = lambda scenes: None,
 ) -> dict[str, Any]:
     """Write a data set: `images/`, a list for each split and, last, `about.json`.
@@ -64,13 +76,16 @@ def simulate(
         size: Height and width in pixels.
         seed: Same seed, same bytes.
         workers: Processes that render. Above 1, a script needs the usual `__main__` guard.
+        photographs: A folder of photographs whose brightness is the texture of some surfaces;
+            straight lines in them are not annotated. None has all textures procedural.
         advance: Called with the scenes that were rendered since.
 
     Returns:
         What `about.json` holds.
 
     Raises:
-        UserError: When a number is out of range or the folder holds files or cannot be written.
+        UserError: When a number is out of range, the folder holds files or cannot be written, or
+            there are no photographs.
     """
     wanted = {"train": 2000, "valid": 100, "test": 100} if counts is None else dict(counts)
     unknown = set(wanted) - set(SPLITS)
@@ -86,13 +101,17 @@ def simulate(
     ):
         if not low <= value <= high:
             raise UserError(f"Received {value} {what}; choose a number from {low} to {high}.")
+    pictures = () if photographs is None else tuple(find_images(photographs, recursive=True))
+    for picture in pictures[:_MOST_PHOTOGRAPHS]:
+        read_image(picture, 1)  # one that is damaged is told now
+    job = _Job((int(size[0]), int(size[1])), seed, pictures[:_MOST_PHOTOGRAPHS])
     out = claim_folder(folder)
     scenes = [_Scene(split, n) for split in SPLITS for n in range(wanted.get(split, 0))]
     lists: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     kinds: Counter[str] = Counter()
     with folder_aside(out, "simulating") as aside:
         (aside / "images").mkdir()
-        for part in _rendered(scenes, aside, out, (int(size[0]), int(size[1])), seed, workers):
+        for part in _rendered(scenes, aside, out, job, workers):
             for split, kind, entry in part:
                 lists[split].append(entry)
                 kinds[kind] += 1
@@ -108,6 +127,7 @@ def simulate(
             "seed": seed,
             "size": [int(size[0]), int(size[1])],
             "files": {split: len(lists[split]) for split in SPLITS if lists[split]},
+            "photographs": len(job.photographs),
             "kinds": {kind: kinds[kind] for kind in rendering.KINDS},
             "shortest": rendering.SHORTEST,
             "faintest": rendering.FAINTEST,
@@ -125,32 +145,30 @@ _Part = list[tuple[str, str, dict[str, Any]]]
 
 
 def _rendered(
-    scenes: list[_Scene], folder: Path, place: Path, size: tuple[int, int], seed: int, workers: int
+    scenes: list[_Scene], folder: Path, place: Path, job: _Job, workers: int
 ) -> Iterator[_Part]:
     """Render and write all scenes, yielding split, kind and entry of those that are done."""
     parts = [scenes[i : i + _TOGETHER] for i in range(0, len(scenes), _TOGETHER)]
     if workers == 1:
         for part in parts:
-            yield _render_part(part, folder, place, size, seed)
+            yield _render_part(part, folder, place, job)
         return
     # A forked copy of a process with threads (TensorFlow's) may hang: start fresh ones.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(_render_part, part, folder, place, size, seed) for part in parts]
+        waiting = [pool.submit(_render_part, part, folder, place, job) for part in parts]
         try:
-            for job in jobs:
-                yield job.result()
+            for one in waiting:
+                yield one.result()
         finally:
-            for job in jobs:
-                job.cancel()
+            for one in waiting:
+                one.cancel()
 
 
-def _render_part(
-    scenes: list[_Scene], folder: Path, place: Path, size: tuple[int, int], seed: int
-) -> _Part:
-    done = []
+def _render_part(scenes: list[_Scene], folder: Path, place: Path, job: _Job) -> _Part:
+    done, size = [], job.size
     for scene in scenes:
-        rng = np.random.default_rng([seed, SPLITS.index(scene.split), scene.number])
-        picture = rendering.render(rng, size)
+        rng = np.random.default_rng([job.seed, SPLITS.index(scene.split), scene.number])
+        picture = rendering.render(rng, size, photographs=job.photographs)
         content = jpeg(picture.image, int(rng.integers(*QUALITIES)))
         with explained(place / "images" / scene.name):  # where it is going to stand
             write_atomic(folder / "images" / scene.name, content)

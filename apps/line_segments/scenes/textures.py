@@ -1,10 +1,17 @@
-"""Procedural textures of mean 0, which repeat without a seam; made once, of a seed of their own."""
+"""Textures of mean 0 that repeat without a seam: procedural, and of photographs.
+
+The procedural ones are made once, of a seed of their own.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
+
+from core.data.images import read_image, resized
 
 SIDE = 256
 ATLAS = ("plaster", "clouds", "speckle", "wood", "stone", "brick", "grass")
@@ -16,6 +23,21 @@ def atlas() -> np.ndarray:
     """Return the textures in the order of `ATLAS`: float32 (T, SIDE, SIDE), most within -1..1."""
     rng = np.random.default_rng(_SEED)
     return np.stack([_TEXTURES[name](rng) for name in ATLAS]).astype(np.float32)
+
+
+@lru_cache(maxsize=4)
+def with_photographs(paths: Sequence[Path]) -> np.ndarray:
+    """Return the atlas with the brightness of photographs behind it, mirrored to repeat.
+
+    Args:
+        paths: A tuple of image files.
+    """
+    found = [*atlas()]
+    for path in paths:
+        values = resized(read_image(path, 1), (SIDE // 2, SIDE // 2))[..., 0].astype(np.float64)
+        across = np.concatenate([values, values[:, ::-1]], 1)
+        found.append(_even(np.concatenate([across, across[::-1]])).astype(np.float32))
+    return np.stack(found)
 
 
 def number(name: str) -> int:
@@ -35,7 +57,7 @@ def _noise(rng: np.random.Generator, power: float, stretch: float = 1.0) -> np.n
 
 def _even(values: np.ndarray) -> np.ndarray:
     values = values - values.mean()
-    return np.clip(values / (2 * values.std()), -1.5, 1.5)
+    return np.clip(values / max(2 * values.std(), 1e-9), -1.5, 1.5)
 
 
 def _plaster(rng: np.random.Generator) -> np.ndarray:

@@ -13,7 +13,7 @@ from apps.line_segments.scenes.simulation import WHAT, simulate
 from apps.line_segments.scenes.textures import ATLAS, atlas
 from apps.line_segments.scenes.view import Camera, look_at, visible_parts
 from apps.line_segments.scenes.world import Look, World, on_wall
-from core.data.images import read_image
+from core.data.images import read_image, write_image
 from core.data.readers import read_with
 from core.errors import UserError
 
@@ -152,6 +152,23 @@ def test_a_data_set_is_read_as_what_it_is(written):
     np.testing.assert_allclose(truth.segments, picture.segments, atol=1e-3)
     stored = read_image(sample.inputs[0])
     assert np.abs(stored.astype(int) - picture.image).mean() < 8  # JPEG
+
+
+def test_surfaces_take_the_texture_of_photographs(tmp_path):
+    rng = np.random.default_rng(0)
+    photographs = tmp_path / "photographs"
+    for n in range(2):
+        write_image(photographs / f"{n}.png", rng.integers(0, 256, (40, 50, 3), np.uint8))
+    record = simulate(
+        tmp_path / "data", counts={"test": 1}, size=(64, 96), seed=7, photographs=photographs
+    )
+    assert record["photographs"] == 2
+    image = read_image(tmp_path / "data/images/test_000000.jpg")
+    plain = render(np.random.default_rng([7, 2, 0]), (64, 96)).image
+    assert np.abs(image.astype(int) - plain).mean() > 3
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UserError, match="holds no image files"):
+        simulate(tmp_path / "other", photographs=tmp_path / "none")
 
 
 @pytest.mark.slow
