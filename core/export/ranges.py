@@ -126,6 +126,8 @@ def _groups(content: bytes, last: Sequence[int]) -> list[_Group]:
     masked = {root(t.index) for o in listed if o.name == "SOFTMAX" for t in o.inputs[:1] if t}
     groups: dict[int, _Group] = {}
     for operator in listed:
+        if operator.name == "WHILE":  # hands its arguments on; what its body computes is in float
+            continue
         for tensor in filter(_is_activation, operator.outputs):
             group = groups.setdefault(root(tensor.index), _Group(tensor))
             group.members[tensor.index] = layer_of(operator) or tensor.name

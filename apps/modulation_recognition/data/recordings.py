@@ -82,7 +82,7 @@ def open_recording(
     if not kind:
         raise UserError(
             f"{path}: its ending does not tell how numbers are stored; name it "
-            f"{', '.join(SUFFIXES)}, or say complex64 or int16."
+            f"{', '.join(SUFFIXES)}, or say which with --number-type."
         )
     one_of(kind, TYPES, "The type of a recording's numbers")
     if sample_rate is not None and not 0 < sample_rate < float("inf"):
