@@ -10,19 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from core.command_line import options as opt
-from core.command_line.comparing import cost, parameters_of
+from core.command_line.comparing import Comparison, Plot, claim_tables, say_strangers
 from core.command_line.program import task_of
-from core.command_line.quiet import load_tensorflow
 from core.command_line.tables import csv_text, say, show_json, show_table, size
-from core.command_line.use import change_decoding, load_engine, owning_run
+from core.command_line.use import change_decoding
 from core.errors import UserError
 
 if TYPE_CHECKING:
     from apps.medical_segmentation.bootstrap import Bootstrap
-    from core.data.index import Index
     from core.engines import Engine
-    from core.run_folder import RunFolder
-    from core.task import Scores, Task
+    from core.task import Scores
 
 METRICS = ("dice", "iou", "hd95")
 
@@ -40,9 +37,7 @@ def compare(
     seed: Annotated[int, opt.SEED] = 0,
     calls: Annotated[int, opt.CALLS] = 50,
     csv: opt.Csv = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw the table as a picture too.")
-    ] = None,
+    plot: Plot = None,
     overwrite: opt.Overwrite = False,
     json: opt.Json = False,
 ) -> None:
@@ -54,44 +49,21 @@ def compare(
     """
     from apps.medical_segmentation.bootstrap import LEVEL, Bootstrap
     from apps.medical_segmentation.volumes.volume_task import holds_volumes
-    from core.command_line.progress import track
-    from core.evaluate import evaluate
-    from core.files import claim_file, write_atomic
+    from core.files import write_atomic
 
     task = task_of(ctx)
-    if plot is not None and plot.suffix.lower() != ".png":
-        raise UserError(f"{plot}: must end in .png; choose another --plot.")
-    for path, option in ((csv, "--csv"), (plot, "--plot")):
-        if path is not None:
-            claim_file(path, overwrite=overwrite, option=option)
-    if len({source.resolve() for source in sources}) < len(sources):
-        raise UserError("A run or file is named twice; name each once.")
-    runs = [owning_run(source, task) for source in sources]
-    whole = shared_data(task, sources, runs, data, format)
-    split = split or whole.held_out()
-    index = whole.split(split)
-    load_tensorflow()
-    engines = [load_engine(task, source) for source in sources]
+    claim_tables(csv, plot, overwrite=overwrite)
+    comparison = Comparison(task, sources, data, format, split)
+    whole, index, split = comparison.whole, comparison.index, comparison.split
+    engines = comparison.engines()
     for engine in engines:
         change_decoding(task, engine, opt.parse_settings(settings))
     check_comparable(sources, engines)
     cases = [f"group {s.group}" if s.group else f"image {s.id}" for s in index.samples]
     drawn = Bootstrap(cases, rounds=rounds, seed=seed)
-    found: list[Scores] = []
-    with track(len(sources) * len(index), "evaluating") as advance:
-        for engine in engines:
-            found.append(evaluate(task, engine, index, advance=advance))
-    rows = []
-    counted: dict[Path, int] = {}
-    with track(len(sources), "measuring") as advance:
-        for source, run, engine, scores in zip(sources, runs, engines, found, strict=True):
-            row: dict[str, Any] = {"source": str(source), "network": engine.card.network,
-                                   "variant": engine.card.variant}  # fmt: skip
-            row |= intervals(drawn, scores, found[0])
-            row |= cost(source, run, engine, calls)
-            row["parameters"] = None if run is None else parameters_of(task, run, engine, counted)
-            rows.append({**row, "same_data": trained_on(run, whole)})
-            advance(1)
+    found = comparison.scores(engines)
+    measured = [intervals(drawn, scores, found[0]) for scores in found]
+    rows = comparison.rows(engines, measured, calls)
     unit = "mm" if holds_volumes(index) else "pixels"
     said = (f"{len(index)} samples ({drawn.cases} cases) of {whole.root}, split {split}; "
             f"{LEVEL:.0%} intervals of {rounds} bootstraps over cases, seed {seed}")  # fmt: skip
@@ -110,41 +82,6 @@ def compare(
     for path in (csv, plot):
         if path is not None:
             say(f"Saved: {path}")
-
-
-def shared_data(
-    task: Task,
-    sources: Sequence[Path],
-    runs: Sequence[RunFolder | None],
-    data: str | None,
-    format: str | None,
-) -> Index:
-    """Return the data that all are tested on: what was named, or what all runs were trained on.
-
-    Raises:
-        UserError: When nobody names the data, or the runs were not trained on the same, so that the
-            test images of one may be training images of another.
-    """
-    if data is not None:
-        return task.read(data, format or "auto")
-    known = [(s, r) for s, r in zip(sources, runs, strict=True) if r is not None and r.config.data]
-    if not known:
-        raise UserError("Nothing to compare on: pass --data PATH (or --data sample).")
-    (first, run), *others = known
-    found = run.record.get("data", {}).get("fingerprint")
-    for source, other in others:
-        if other.record.get("data", {}).get("fingerprint") != found:
-            raise UserError(
-                f"{source}: was trained on other data than {first} ({other.config.data}, "
-                f"{run.config.data}); pass --data PATH, a test set that neither has seen."
-            )
-    whole = task.read(run.config.data, format or run.config.format)
-    if whole.fingerprint() != found:
-        raise UserError(
-            f"{whole.root}: is not the data {first} was trained on (files were added, removed or "
-            "changed), so its test images may be others; restore it or pass --data PATH."
-        )
-    return whole
 
 
 def check_comparable(sources: Sequence[Path], engines: Sequence[Engine]) -> None:
@@ -181,12 +118,6 @@ def intervals(drawn: Bootstrap, scores: Scores, first: Scores) -> dict[str, floa
     return found
 
 
-def trained_on(run: RunFolder | None, index: Index) -> bool | None:
-    """Return whether a run was trained on these data; None where that is not known."""
-    known = None if run is None else run.record.get("data", {}).get("fingerprint")
-    return None if known is None else known == index.fingerprint()
-
-
 def show(rows: Sequence[dict[str, Any]], title: str, unit: str) -> None:
     """Print the table; distances are in `unit`."""
     columns = ("network", "Dice", "Dice less the first's", "IoU", f"HD95, {unit}", "parameters",
@@ -197,9 +128,7 @@ def show(rows: Sequence[dict[str, Any]], title: str, unit: str) -> None:
         for r in rows
     ]  # fmt: skip
     show_table(columns, cells, title=title)
-    others = [row["source"] for row in rows if row["same_data"] is not True]
-    if others:
-        say(f"Not trained on these data, or not known to be: {', '.join(others)}.")
+    say_strangers(rows)
 
 
 def draw(path: Path, rows: Sequence[dict[str, Any]], note: str, unit: str) -> None:
