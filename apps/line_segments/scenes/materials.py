@@ -16,7 +16,8 @@ def wall(rng: np.random.Generator) -> Look:
     hue, saturation = rng.choice([0.06, 0.1, 0.02, 0.6]), rng.uniform(0.05, 0.45)
     colour = colorsys.hsv_to_rgb(hue + rng.normal(0, 0.02), saturation, rng.uniform(0.15, 0.95))
     contrast = rng.uniform(0.05, 0.13) if kind == "brick" else rng.uniform(0.05, 0.25)
-    return Look(colour, number(kind), contrast, rng.uniform(2, 4))
+    grain = rng.uniform(0.9, 1.5) if kind == "brick" else rng.uniform(2, 4)
+    return Look(colour, number(kind), contrast, grain)
 
 
 def paint(rng: np.random.Generator, *, bright: bool = False) -> Look:

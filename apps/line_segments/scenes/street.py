@@ -147,7 +147,7 @@ def _gable(world: World, rng: np.random.Generator, faces, rise: float, look) -> 
     tiles = materials.unlike(look, rng, materials.surface)
     world.add([[a, b, far, near], [d, near, far, c]], tiles)
     world.add([[a, near, d, d], [c, far, b, b]], look)
-    world.line([[a, near], [near, d], [b, far], [far, c], [near, far]])
+    world.add_edges([[a, near], [near, d], [b, far], [far, c], [near, far]])
 
 
 def _pole(world: World, rng: np.random.Generator, place) -> None:

@@ -66,7 +66,7 @@ class World:
         self.layers.append(layer)
         self.solid.append(solid)
 
-    def line(self, edges, *, layer: int = 0) -> None:
+    def add_edges(self, edges, *, layer: int = 0) -> None:
         """Add segments (m, 2, 3)."""
         self.edges.append(np.asarray(edges, np.float64).reshape(-1, 2, 3))
         self.edge_layers.append(layer)
@@ -75,7 +75,7 @@ class World:
         """Add faces with the segments around them."""
         quads = np.asarray(quads, np.float64).reshape(-1, 4, 3)
         self.add(quads, look, layer=layer, solid=solid)
-        self.line(np.stack([quads, quads[:, [1, 2, 3, 0]]], 2), layer=layer)
+        self.add_edges(np.stack([quads, quads[:, [1, 2, 3, 0]]], 2), layer=layer)
 
     def box(
         self, foot, size, turn: float, look: Look, *, top: Look | None = None
@@ -98,7 +98,7 @@ class World:
         sides = [faces[name] for name in ("front", "back", "left", "right", "bottom")]
         self.add(np.array(sides), look, solid=True)
         self.add(faces["top"], top or look, solid=True)
-        self.line(corners[np.array(_EDGES)])
+        self.add_edges(corners[np.array(_EDGES)])
         return faces
 
     def ball(self, middle, radius, colour) -> None:

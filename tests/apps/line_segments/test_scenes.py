@@ -40,7 +40,7 @@ def seen(world: World, **changes) -> np.ndarray:
 
 def test_a_segment_is_projected_and_cut_where_a_nearer_face_hides_it():
     world = World()
-    world.line([[-8, 0, 10], [8, 0, 10]])  # at row 100, from column 20 to 180
+    world.add_edges([[-8, 0, 10], [8, 0, 10]])  # at row 100, from column 20 to 180
     world.add(square(0, 0, 5, 1), GREY)  # columns 80 to 120
     world.add(square(6, 0, 20, 1), GREY)  # behind it
     np.testing.assert_allclose(seen(world), [[20, 100, 80, 100], [120, 100, 180, 100]], atol=1e-9)
@@ -48,21 +48,23 @@ def test_a_segment_is_projected_and_cut_where_a_nearer_face_hides_it():
 
 def test_a_face_that_is_crossed_hides_what_is_behind_the_crossing():
     world = World()
-    world.line([[-2, 0, 4], [2, 0, 12]])
+    world.add_edges([[-2, 0, 4], [2, 0, 12]])
     world.add(square(0, 0, 8, 5), GREY)  # crossed at its middle
     np.testing.assert_allclose(seen(world), [[50, 100, 100, 100]], atol=0.01)  # half a layer
 
 
 def test_round_things_hide_a_chord():
     world = World()
-    world.line([[-8, 0, 10], [8, 0, 10]])
+    world.add_edges([[-8, 0, 10], [8, 0, 10]])
     world.ball((0, 0.3, 5), 0.5, (1, 1, 1))  # a circle of radius 10, 6 above the line
     np.testing.assert_allclose(seen(world), [[20, 100, 92, 100], [108, 100, 180, 100]], atol=1e-9)
 
 
 def test_what_is_behind_the_camera_and_beside_the_picture_is_cut():
     world = World()
-    world.line([[[0, -1, 5], [0, -1, -5]], [[-30, 1, 10], [30, 1, 10]], [[-1, 0, -2], [1, 0, -2]]])
+    world.add_edges(
+        [[[0, -1, 5], [0, -1, -5]], [[-30, 1, 10], [30, 1, 10]], [[-1, 0, -2], [1, 0, -2]]]
+    )
     world.add(square(0, 0, 30, 20), GREY)
     np.testing.assert_allclose(seen(world), [[0, 90, 200, 90], [100, 120, 100, 200]], atol=1e-9)
 
@@ -77,7 +79,7 @@ def test_a_cubes_hidden_edges_are_hidden_and_layers_lie_on_their_wall():
     world.panel(on_wall(faces["front"], (0.5, 0.5, 1.5, 1.5)), GREY, layer=1, solid=True)
     world.panel(on_wall(faces["back"], (0.5, 0.5, 1.5, 1.5)), GREY, layer=1, solid=True)
     assert len(seen(world)) == 8  # and what is on the back is hidden
-    world.line([[-2, 0, 5], [2, 0, 5]])  # along the wall, under the panel
+    world.add_edges([[-2, 0, 5], [2, 0, 5]])  # along the wall, under the panel
     middle = seen(world)
     level = middle[(middle[:, 1] == 100) & (middle[:, 3] == 100)]
     np.testing.assert_allclose(level[:, [0, 2]], [[60, 90], [110, 140]], atol=1e-2)
