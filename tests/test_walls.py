@@ -178,7 +178,8 @@ def test_one_module_opens_files_for_writing():
     for path in SOURCES:
         for name, _, call in calls(path):
             mode = [a.value for a in call.args[:2] if isinstance(a, ast.Constant)]
-            mode += [k.value.value for k in call.keywords if k.arg == "mode"]
+            named = [k.value for k in call.keywords if k.arg == "mode"]
+            mode += [one.value for one in named if isinstance(one, ast.Constant)]
             if name == "open" and any(set(str(one)) & set("wax+") == set(str(one)) - {"b", "t"}
                                       and set(str(one)) & set("wax+") for one in mode):  # fmt: skip
                 found.add(module_name(path))
