@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from apps.modulation_recognition.signals.generator import VERSION
 from apps.modulation_recognition.signals.parameters import Recipe
 from apps.modulation_recognition.signals.shards import RECORD, write_generated
-from core.errors import UserError
+from core.data.generated import generated
 
 RECIPE = Recipe(seed=2016)
 SNRS = tuple(range(-10, 20, 4))  # labels; about twice as many decibels
@@ -19,23 +18,9 @@ FRAMES = 60  # of each class and label
 
 @cache
 def sample_data() -> Path:
-    """Return the folder of the sample data: 5,280 simulated frames of 11 classes.
-
-    They are kept in the user's cache (`XDG_CACHE_HOME`, else ~/.cache). Where that cannot be
-    written, they are made anew by each process, the same bytes in a temporary folder.
-    """
-    place = _cache() / "gossamer" / f"modrec-sample-{VERSION}"
-    if not (place / RECORD).is_file():
-        try:
-            write_generated(place, RECIPE, FRAMES, snrs=SNRS)
-        except UserError:
-            if (place / RECORD).is_file():  # another process was quicker
-                return place
-            place = Path(tempfile.mkdtemp(prefix="modrec-sample-"))
-            write_generated(place, RECIPE, FRAMES, snrs=SNRS)
-    return place
+    """Return the folder of the sample data: 5,280 simulated frames of 11 classes."""
+    return generated(f"modrec-sample-{VERSION}", RECORD, _write)
 
 
-def _cache() -> Path:
-    named = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(named) if os.path.isabs(named) else Path("~/.cache").expanduser()
+def _write(folder: Path) -> dict[str, Any]:
+    return write_generated(folder, RECIPE, FRAMES, snrs=SNRS)
