@@ -74,7 +74,8 @@ class Scores:
         per_sample: One row per sample, with its `id`.
         protocol: The definition behind the numbers, in words; printed with every table.
         tables: Further tables by name, a row a dict; the ends of a 95 % interval of `x` are
-            `x_low` and `x_high`. `verify` compares the `accuracy` of each `x` of a table `by_x`.
+            `x_low` and `x_high`. `verify` compares the `accuracy` of each `x` of a table `by_x`, or
+            the headline where that has none.
         details: What the task's own pictures of the scores need.
     """
 

@@ -317,18 +317,20 @@ def _compare_metrics(
             loss <= task.int8_tolerance,
         )
     if "keras" in tables and "file" in tables:
-        _compare_parts(result, tables["keras"], tables["file"])
+        _compare_parts(result, tables["keras"], tables["file"], task.headline)
 
 
 def _compare_parts(
     result: Verification,
     before: Mapping[str, list[dict]],
     after: Mapping[str, list[dict]],
+    headline: str,
 ) -> None:
-    """Tell the accuracy of each part of the samples, of the tables that are called `by_…`."""
+    """Tell the accuracy, or else the headline, of each row of the tables that are called `by_…`."""
     for name in (name for name in before if name.startswith("by_") and name in after):
         part = name.removeprefix("by_")
         for own, other in zip(before[name], after[name], strict=True):
-            keras, file = own["accuracy"], other["accuracy"]
+            measure = "accuracy" if "accuracy" in own else headline
+            keras, file = own[measure], other[measure]
             shown = f"{file:.4f} (Keras {keras:.4f}, {file - keras:+.4f})"
-            result.add(f"accuracy at {part} {own[part]}, {KERNELS['file']}", shown)
+            result.add(f"{measure} at {part} {own[part]}, {KERNELS['file']}", shown)
