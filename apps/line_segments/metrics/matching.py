@@ -27,6 +27,10 @@ class PixelMatcher:
     Args:
         truth: bool (H, W), the true pixels.
         radius: In pixels; two pixels may be a pair up to this distance, it included.
+
+    Attributes:
+        found: How many predicted pixels were added so far.
+        pairs: How many of them are matched.
     """
 
     def __init__(self, truth: np.ndarray, radius: float):
@@ -40,16 +44,17 @@ class PixelMatcher:
         self._shape = truth.shape
         padded = np.pad(truth, self._pad)
         self._width = padded.shape[1]
-        self._truth = padded.ravel()
+        self._live = padded.ravel()
         self._partner = np.full(padded.size, -1, np.int64)
         self._owner = np.full(padded.size, -1, np.int64)
         self._found = np.zeros(padded.size, bool)
+        self._level, self._pointer = (np.full(padded.size, -1, np.int32) for _ in range(2))
         reach = np.arange(-self._pad, self._pad + 1)
         squared = reach[:, None] ** 2 + reach[None, :] ** 2
         rows, columns = np.nonzero(squared <= radius * radius)
         nearest = np.argsort(squared[rows, columns], kind="stable")
         self._steps = (reach[rows] * self._width + reach[columns])[nearest]
-        self.pairs = 0
+        self.pairs = self.found = 0
 
     def add(self, pixels: np.ndarray) -> int:
         """Add predicted pixels and return how many of all so far are matched.
@@ -61,15 +66,18 @@ class PixelMatcher:
         from apps.line_segments.metrics.matching_kernel import extend
 
         rows, columns = np.divmod(np.asarray(pixels, np.int64), self._shape[1])
-        self._found[(rows + self._pad) * self._width + columns + self._pad] = True
-        left = np.flatnonzero(self._found)
-        self.pairs += int(extend(left, self._partner, self._truth, self._owner, self._steps))
+        places = np.unique((rows + self._pad) * self._width + columns + self._pad)
+        new = places[~self._found[places]]
+        self._found[new] = True
+        self.found += len(new)
+        queue, path = np.empty((2, self.found), np.int64)
+        self.pairs += int(
+            extend(
+                new, self._partner, self._live, self._owner, self._steps, self._level,
+                self._pointer, queue, path,
+            )
+        )  # fmt: skip
         return self.pairs
-
-    @property
-    def found(self) -> int:
-        """The number of predicted pixels so far."""
-        return int(np.count_nonzero(self._found))
 
     def matched(self) -> tuple[np.ndarray, np.ndarray]:
         """Return which predicted and which true pixels are in a pair, both bool (H, W)."""

@@ -33,17 +33,17 @@ def test_as_many_pairs_as_scipy_finds(drawn):
     assert match_pixels(found, truth, radius) == scipy_pairs(found, truth, radius)
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 2**32))
-def test_pixels_added_step_by_step_end_as_all_at_once(seed):
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.floats(0.05, 0.5), st.floats(1, 4))
+def test_pixels_added_step_by_step_end_as_all_at_once(seed, true, radius):
     rng = np.random.default_rng(seed)
-    truth, order = rng.random((20, 30)) < 0.2, rng.permutation(600)[:150]
-    matcher = PixelMatcher(truth, 2.9)
+    truth, order = rng.random((20, 30)) < true, rng.permutation(600)[:150]
+    matcher = PixelMatcher(truth, radius)
     found = np.zeros(600, bool)
     for part in np.array_split(order, 5):
         found[part] = True
         pairs = matcher.add(part)
-        assert pairs == scipy_pairs(found.reshape(20, 30), truth, 2.9)
+        assert pairs == scipy_pairs(found.reshape(20, 30), truth, radius)
         assert pairs == matcher.add(part)  # a pixel twice counts once
     assert matcher.found == 150
     left, right = matcher.matched()
