@@ -255,24 +255,33 @@ def check_learns(name: str) -> None:
     model = keras.models.clone_model(trained_like(name))
     model.set_weights(trained_like(name).get_weights())
     inputs = samples(name)[:4]
-    shape = model(inputs).shape
-    target = tf.cast(inputs[..., :1] > 0, tf.float32)
-    if len(shape) == 4:
-        target = tf.image.resize(target, shape[1:3])
-    else:  # a vector: some pixels of the image
-        target = tf.reshape(target, (len(inputs), -1))[:, : shape[1]]
-        target = tf.pad(target, [(0, 0), (0, shape[1] - target.shape[1])])
+    some = tf.cast(inputs[..., :1] > 0, tf.float32)
+    targets = [_shaped(some, output.shape) for output in keras.tree.flatten(model(inputs))]
     optimizer = keras.optimizers.Adam(1e-3)
     losses = []
     for _ in range(4):
         with tf.GradientTape() as tape:
-            outputs = model(inputs, training=True)
-            loss = tf.reduce_mean(tf.square(outputs - target))
+            outputs = keras.tree.flatten(model(inputs, training=True))
+            loss = sum(
+                tf.reduce_mean(tf.square(output - target))
+                for output, target in zip(outputs, targets, strict=True)
+            )
         gradients = tape.gradient(loss, model.trainable_variables)
         assert all(gradient is not None for gradient in gradients)
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
         losses.append(float(loss))
     assert losses[-1] < losses[0]
+
+
+def _shaped(target, shape):
+    """Return something to learn (N, H, W, 1) in an output's shape."""
+    import tensorflow as tf
+
+    if len(shape) == 4:
+        return tf.image.resize(target, shape[1:3])
+    # A vector: some pixels of the image.
+    target = tf.reshape(target, (len(target), -1))[:, : shape[1]]
+    return tf.pad(target, [(0, 0), (0, shape[1] - target.shape[1])])
 
 
 def check_float_file(name: str) -> None:

@@ -36,7 +36,9 @@ CLASSIFIER = "classifier.1"
 FEATURES = {2: "features.1", 4: "features.3", 8: "features.6", 16: "features.13", 32: "features.17"}
 
 
-def inverted_residual(x, filters: int, name: str, *, expansion: int, strides: int = 1):
+def inverted_residual(
+    x, filters: int, name: str, *, expansion: int, strides: int = 1, padding: str = "torch"
+):
     """Expand by a 1x1, filter by a depthwise 3x3, project linearly; a shortcut where it fits.
 
     Args:
@@ -45,6 +47,7 @@ def inverted_residual(x, filters: int, name: str, *, expansion: int, strides: in
         name: The published module's path.
         expansion: Channels within per input channel; 1 leaves the expansion out.
         strides: 1 or 2.
+        padding: Of the depthwise convolution, as `core.layers.convolution` has it.
     """
     y, first = x, 0
     if expansion != 1:
@@ -64,6 +67,7 @@ def inverted_residual(x, filters: int, name: str, *, expansion: int, strides: in
         strides=strides,
         activation="relu6",
         initializer=fan_out_normal(depthwise=True),
+        padding=padding,
     )
     start = fan_out_normal()
     y = conv_norm(y, filters, 1, f"{name}.conv", first=first + 1, initializer=start)

@@ -86,11 +86,12 @@ def convolution(
     *,
     strides: int = 1,
     groups: int = 1,
+    dilation: int = 1,
     use_bias: bool = True,
     initializer=None,
     padding: str = "torch",
 ):
-    """Convolve as PyTorch's nn.Conv2d with padding kernel // 2: zeros on all sides alike.
+    """Convolve as PyTorch's nn.Conv2d that keeps the size: as many zeros on all sides alike.
 
     Args:
         x: Features (N, H, W, C).
@@ -99,6 +100,7 @@ def convolution(
         name: The published module's path.
         strides: Of both axes.
         groups: Groups of channels that do not mix.
+        dilation: Steps between the window's taps, of both axes; above 1 only with strides of 1.
         use_bias: Whether there is a bias.
         initializer: Of the kernel, the bias is then zero; None starts both as PyTorch does.
         padding: "torch", or Keras's "same" or "valid".
@@ -111,6 +113,7 @@ def convolution(
         (height, width),
         strides=strides,
         padding=padding,
+        dilation_rate=dilation,
         groups=groups,
         use_bias=use_bias,
         **_start("kernel", height * width * x.shape[-1] // groups, initializer),
