@@ -15,7 +15,7 @@ def wall(rng: np.random.Generator) -> Look:
     kind = rng.choice(["plaster", "stone", "brick"], p=[0.5, 0.25, 0.25])
     hue, saturation = rng.choice([0.06, 0.1, 0.02, 0.6]), rng.uniform(0.05, 0.45)
     colour = colorsys.hsv_to_rgb(hue + rng.normal(0, 0.02), saturation, rng.uniform(0.15, 0.95))
-    contrast = rng.uniform(0.05, 0.13) if kind == "brick" else rng.uniform(0.05, 0.25)
+    contrast = rng.uniform(0.08, 0.3) if kind == "brick" else rng.uniform(0.05, 0.5)
     grain = rng.uniform(0.9, 1.5) if kind == "brick" else rng.uniform(2, 4)
     return Look(colour, number(kind), contrast, grain)
 
@@ -25,7 +25,7 @@ def paint(rng: np.random.Generator, *, bright: bool = False) -> Look:
     value = rng.uniform(0.55, 0.95) if bright else rng.uniform(0.03, 0.9)
     saturation = rng.uniform(0.0, 0.3) if bright else rng.uniform(0.0, 0.8)
     colour = colorsys.hsv_to_rgb(rng.random(), saturation, value)
-    return Look(colour, number("plaster"), rng.uniform(0.02, 0.1), rng.uniform(0.5, 2))
+    return Look(colour, number("plaster"), rng.uniform(0.02, 0.2), rng.uniform(0.5, 2))
 
 
 def wood(rng: np.random.Generator) -> Look:
@@ -33,7 +33,7 @@ def wood(rng: np.random.Generator) -> Look:
     colour = colorsys.hsv_to_rgb(
         rng.uniform(0.05, 0.1), rng.uniform(0.3, 0.7), rng.uniform(0.1, 0.6)
     )
-    return Look(colour, number("wood"), rng.uniform(0.05, 0.16), rng.uniform(0.8, 2))
+    return Look(colour, number("wood"), rng.uniform(0.08, 0.4), rng.uniform(0.8, 2))
 
 
 def ground(rng: np.random.Generator) -> Look:
@@ -41,7 +41,7 @@ def ground(rng: np.random.Generator) -> Look:
     kind = rng.choice(["speckle", "stone", "grass"], p=[0.4, 0.4, 0.2])
     grey = rng.uniform(0.08, 0.45)
     colour = (0.5 * grey, 0.7 * grey, 0.3 * grey) if kind == "grass" else (grey, grey, 0.95 * grey)
-    return Look(colour, number(kind), rng.uniform(0.15, 0.45), rng.uniform(1.5, 4))
+    return Look(colour, number(kind), rng.uniform(0.15, 0.8), rng.uniform(1.2, 4))
 
 
 def glass(rng: np.random.Generator, *, lit: bool = False) -> Look:

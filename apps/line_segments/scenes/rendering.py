@@ -157,10 +157,16 @@ def _sky(rng: np.random.Generator, camera: Camera) -> np.ndarray:
 
 def _falloff(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     """Return how bright the light is in each part of a picture, (H, W, 1)."""
+    import cv2
+
     y, x = (np.arange(side, dtype=np.float32) / side - 0.5 for side in size)
     slope = rng.normal(0, 0.35, 2).astype(np.float32)
     vignette = np.float32(rng.uniform(0, 0.5))
-    light = 1 + slope[0] * y[:, None] + slope[1] * x - vignette * (y[:, None] ** 2 + x**2)
+    coarse = rng.normal(0, rng.uniform(0, 0.25), (4, 4)).astype(np.float32)
+    blotches = cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC)
+    light = (
+        1 + blotches + slope[0] * y[:, None] + slope[1] * x - vignette * (y[:, None] ** 2 + x**2)
+    )
     return np.clip(light, 0.3, 1.6)[..., None] * np.float32(rng.uniform(0.75, 1.25))
 
 

@@ -27,7 +27,7 @@ from core.files import claim_folder, explained, folder_aside, write_atomic, writ
 
 RECORD = "about.json"
 WHAT = "synthetic wireframe scenes, rendered with exact segments, not photographs"
-VERSION = 1  # of the generator; another one draws other scenes for the same seed
+VERSION = 2  # of the generator; another one draws other scenes for the same seed
 SPLITS = ("train", "valid", "test")
 QUALITIES = (78, 96)  # of the JPEG files, drawn for each
 _TOGETHER = 16  # scenes a worker takes at a time

@@ -27,6 +27,10 @@ def compose(rng: np.random.Generator, size: tuple[int, int]) -> tuple[World, Cam
         _tree(
             world, rng, (rng.choice([-1, 1]) * (half - rng.uniform(0.3, 1.5)), rng.uniform(5, 25))
         )
+    for _ in range(rng.integers(0, 5)):
+        _bush(
+            world, rng, (rng.choice([-1, 1]) * (half - rng.uniform(0.2, 1.0)), rng.uniform(3, 25))
+        )
     for _ in range(rng.integers(0, 3)):
         _van(world, rng, (rng.choice([-1, 1]) * (half - rng.uniform(2.2, 2.8)), rng.uniform(6, 24)))
     height, width = size
@@ -177,6 +181,20 @@ def _tree(world: World, rng: np.random.Generator, place) -> None:
     green = np.array(rng.uniform((0.03, 0.1, 0.02), (0.25, 0.4, 0.1)))
     tints = green * rng.uniform(0.5, 1.3, (count, 1))
     world.ball(leaves, crown * rng.uniform(0.06, 0.2, count), tints)
+
+
+def _bush(world: World, rng: np.random.Generator, place) -> None:
+    x, z = place
+    count, wide, high = int(rng.integers(40, 150)), rng.uniform(0.3, 1.2), rng.uniform(0.3, 1.4)
+    leaves = np.column_stack(
+        [
+            rng.normal(x, wide / 2, count),
+            np.abs(rng.normal(0, high / 2, count)),
+            rng.normal(z, wide / 2, count),
+        ]
+    )
+    tints = rng.uniform((0.03, 0.08, 0.02), (0.3, 0.35, 0.1)) * rng.uniform(0.3, 1.6, (count, 1))
+    world.ball(leaves, rng.uniform(0.03, 0.12, count), tints)
 
 
 def _van(world: World, rng: np.random.Generator, place) -> None:
