@@ -78,7 +78,8 @@ def render(
         _take_textures(world, rng, len(photographs))
     textures = with_photographs(tuple(photographs)) if photographs else atlas()
     clear = painted(world, seen, camera, rng, textures, inside=kind == "room")
-    parts = (visible_parts(seen) / _FINER).astype(np.float32)
+    parts = visible_parts(seen) / _FINER
+    parts = np.clip(parts, 0, np.array([width, height] * 2)).astype(np.float32)  # by rounding
     segments = apart(parts[lengths(parts) >= SHORTEST])
     shown = _displayed(clear, _GAMMA)
     segments = segments[contrasts(shown, segments) >= SEEN_ALONG]
