@@ -100,6 +100,14 @@ def upsampled(x):
     return layers.Activation("relu")(x)
 
 
+def enlarged_beside_a_skip(x):
+    """A U-Net's decoder: what is enlarged takes the range of the larger skip at once."""
+    skip = layers.Conv2D(4, 3, padding="same", activation="relu")(layers.Rescaling(3.0)(x))
+    low = layers.Conv2D(8, 1, activation="relu")(layers.MaxPooling2D(2)(x))
+    low = layers.UpSampling2D(2, interpolation="bilinear")(low)
+    return layers.Conv2D(2, 1)(layers.Concatenate()([skip, low]))
+
+
 def clipped_pixels(x):
     """The end of a super-resolution network: the clip becomes the range of the last operator."""
     x = layers.Concatenate()([x, x, x, x])
@@ -270,7 +278,7 @@ NETWORKS = [
     conv_norm_relu, depthwise, grouped, transposed, lone_norm, fused_in_layer, dense_head,
     shared_layer, gate, mean_and_max, concatenated_twice,
     sigmoids_concatenated, concatenations_in_a_row, sum_of_three, upsampled, nested, residual,
-    clipped_pixels,
+    clipped_pixels, enlarged_beside_a_skip,
     inverted_residual, hard_swish_gate, swish, gelu, leaky_and_tanh, separable, one_dimensional,
     dense_norm, layer_norm, transformer_block, attention_after_norm, own_attention,
     preprocessing, split_and_shuffle, shuffle_unit, pooled_pyramid, squares_and_differences,

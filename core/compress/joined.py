@@ -8,7 +8,7 @@ share a value, or feed one another, share one range.
 from __future__ import annotations
 
 from core.compress.graph import Call, Graph
-from core.compress.operators import JOINING, MOVING
+from core.compress.operators import AVERAGING, JOINING, MOVING
 from core.compress.scheme import Scheme
 
 
@@ -22,7 +22,7 @@ def joined_groups(graph: Graph, scheme: Scheme) -> list[tuple[str, list[int]]]:
     makers = {value: call for call in graph.calls for value in call.outputs}
     groups: list[tuple[str, set[int]]] = []
     for call in calls:
-        values, name = set(_with_sources(call, makers, scheme)), call.operation.name
+        values, name = set(_with_sources(call, makers, graph, scheme)), call.operation.name
         for known in [group for group in groups if group[1] & values]:
             name, values = known[0], values | known[1]
             groups.remove(known)
@@ -30,11 +30,13 @@ def joined_groups(graph: Graph, scheme: Scheme) -> list[tuple[str, list[int]]]:
     return [(name, sorted(values)) for name, values in groups]
 
 
-def _with_sources(call: Call, makers: dict[int, Call], scheme: Scheme) -> list[int]:
+def _with_sources(call: Call, makers: dict[int, Call], graph: Graph, scheme: Scheme) -> list[int]:
     """Return the values a joining operator binds, and what those were moved from.
 
     Otherwise a maximum or a pooling before a concatenation would first be converted to the
-    common scale, an operator of its own that XNNPACK computes with eight bits.
+    common scale, an operator of its own that XNNPACK computes with eight bits. What only an
+    averaging operator reads (a U-Net's low resolution before it is enlarged) takes the common
+    scale too: the converter lets its maker write in that one and leaves the conversion out.
     """
     found, pending = [], [*call.inputs, *call.outputs]
     while pending:
@@ -43,7 +45,11 @@ def _with_sources(call: Call, makers: dict[int, Call], scheme: Scheme) -> list[i
             continue
         found.append(value)
         maker = makers.get(value)
-        if maker is None or type(maker.operation).__name__ not in MOVING:
+        if maker is None:
+            continue
+        kind = type(maker.operation).__name__
+        averaged = kind in AVERAGING and graph.sole_user(maker.inputs[0]) is maker
+        if kind not in MOVING and not averaged:
             continue
         if scheme.exception(maker.operation) is None:
             pending += maker.inputs[:1]
