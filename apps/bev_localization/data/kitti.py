@@ -42,7 +42,16 @@ def _pose_files(sequence: Path, *, slam_first: bool) -> Iterator[Path]:
         yield own
 
 
-def _read(path: Path, *, slam_first: bool) -> Index:
+def read_kitti(path: Path, *, slam_first: bool = False) -> Index:
+    """Return the index of a data set, or of a sequence, in KITTI's layout.
+
+    Args:
+        path: Its folder.
+        slam_first: Whether SemanticKITTI's poses are taken before KITTI's.
+
+    Raises:
+        UserError: When scans, poses and times are not equally many, or a file is damaged.
+    """
     samples, without = [], []
     for folder in _sequences(path):
         files = find_files(folder / SCANS, "scan", (".bin",))
@@ -85,14 +94,14 @@ READERS = (
         "kitti",
         "KITTI odometry: sequences/00/velodyne/*.bin, calib.txt, poses/00.txt",
         lambda path: path.is_dir() and bool(_sequences(path)),
-        partial(_read, slam_first=False),
+        read_kitti,
         "CC BY-NC-SA 3.0",
     ),
     Reader(
         "semantickitti",
         "KITTI odometry with SemanticKITTI's sequences/00/poses.txt",
         lambda path: False,  # its folders are KITTI's; it is chosen by name
-        partial(_read, slam_first=True),
+        partial(read_kitti, slam_first=True),
         "CC BY-NC-SA 4.0 (SemanticKITTI), CC BY-NC-SA 3.0 (KITTI)",
     ),
 )
