@@ -76,16 +76,20 @@ def regions_of(field: Field, mode: str, parameters: Parameters) -> tuple[np.ndar
         int32 (P,) numbers of the pixels of all regions, one region after the other, and int32
         (R + 1,) where each begins.
     """
+    seeds, cells = field.hottest_first(), _cells(field)
     if mode != "official":
-        return _grown(field, field.hottest_first(), parameters)[:2]
+        return _grown(field, cells, seeds, parameters)[:2]
     from apps.line_segments.grouping.quadrants import Quadrant, join, windows
 
-    seeds, quadrants = field.hottest_first(), []
-    for window in windows(*field.shape):
-        top, bottom, left, right = window
-        inside = (field.rows >= top) & (field.rows < bottom)
-        inside &= (field.columns >= left) & (field.columns < right)
-        quadrants.append(Quadrant(window, *_grown(field, seeds[inside[seeds]], parameters)))
+    parts = windows(*field.shape)
+    (_, bottom, _, right), *_ = parts
+    quadrant = np.array(((0, 1), (3, 2)), np.int8)[
+        (field.rows >= bottom).view(np.int8), (field.columns >= right).view(np.int8)
+    ][seeds]
+    quadrants = [
+        Quadrant(window, *_grown(field, cells, seeds[quadrant == number], parameters))
+        for number, window in enumerate(parts)
+    ]
     spread = field.pixels.dtype.type(parameters.spread)
     joined = join(quadrants, field.rows, field.columns, spread)
     starts = np.cumsum([0, *map(len, joined)], dtype=np.int32)
@@ -114,13 +118,21 @@ def fitted(
     return fit(members, starts, rows, columns, heats, two, mode == "official", parameters.split)
 
 
-def _grown(field: Field, seeds: np.ndarray, parameters: Parameters):
-    """Return members, starts and mean directions of the regions of some pixels."""
+def _cells(field: Field) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return the map for `growing.grow` without pixels, each pixel's cell, and cells of a row."""
+    height, row = field.shape[0], field.shape[1] + 1  # one column parts a row from the next
+    numbers = np.full((height + 2) * row + 1, -1, np.int32)
+    return numbers, (field.rows + 1) * row + field.columns + 1, row
+
+
+def _grown(field: Field, cells, seeds: np.ndarray, parameters: Parameters):
+    """Return members, starts and mean directions of the regions of some pixels.
+
+    The cells are free again afterwards: all of the seeds were taken.
+    """
     from apps.line_segments.grouping.growing import grow
 
-    height, row = field.shape[0], field.shape[1] + 1  # one column parts a row from the next
-    places = (field.rows + 1) * row + field.columns + 1
-    numbers = np.full((height + 2) * row + 1, -1, np.int32)
+    numbers, places, row = cells
     numbers[places[seeds]] = seeds
     limits = np.array((1.0, parameters.spread, parameters.deviation), field.pixels.dtype)
     return grow(seeds, numbers, places, field.pixels, row, limits, parameters.least)

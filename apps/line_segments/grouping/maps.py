@@ -129,28 +129,27 @@ def field_of(heat: np.ndarray, direction: np.ndarray, dtype: type, parameters: P
     places = np.flatnonzero(region_of_interest(heat, parameters)).astype(np.int32)
     directions = direction.reshape(heat.size, *direction.shape[2:])[places]
     pixels: np.ndarray = np.empty((len(places), 3), dtype)
-    pixels[:, :2] = doubled(directions.astype(np.float32).astype(dtype))
+    pixels[:, :2] = doubled(directions.astype(np.float32, copy=False))
     pixels[:, 2] = heat.ravel()[places]
     return Field(heat.shape, *np.divmod(places, np.int32(heat.shape[1])), pixels)
 
 
 def doubled(direction: np.ndarray) -> np.ndarray:
-    """Return doubled unit vectors (N, 2), in the arithmetic of the values' type.
+    """Return doubled unit vectors (N, 2), in float32 as published.
 
     Args:
-        direction: Angles by pi (N,), or doubled vectors of any length (N, 2); (0, 0) counts as
-            horizontal.
+        direction: float32 angles by pi (N,), or doubled vectors of any length (N, 2); (0, 0)
+            counts as horizontal.
     """
-    one = direction.dtype.type(1)
     if direction.ndim == 1:
-        angle = direction * direction.dtype.type(np.pi)
+        angle = direction * np.float32(np.pi)
         cosine, sine = np.cos(angle), np.sin(angle)
-        return np.stack((cosine * cosine - sine * sine, (one + one) * sine * cosine), axis=-1)
+        return np.stack((cosine * cosine - sine * sine, np.float32(2) * sine * cosine), axis=-1)
     x, y = direction[:, 0], direction[:, 1]
     length = np.sqrt(x * x + y * y)
     known = length > 0
-    length = np.where(known, length, one)
-    return np.stack((np.where(known, x / length, one), y / length), axis=-1)
+    length = np.where(known, length, np.float32(1))
+    return np.stack((np.where(known, x / length, np.float32(1)), y / length), axis=-1)
 
 
 def region_of_interest(heat: np.ndarray, parameters: Parameters) -> np.ndarray:
