@@ -11,7 +11,7 @@ once. Every student is exported to int8 by calibration alone.
 Runs stay in --work: what an earlier call finished is not trained again, and one that was killed
 goes on. The rows go to --out after each run. On the command line the same is
 
-    gossamer modrec generate --snrs 6,8,10,12,14,16,18 --frames N --out DATA
+    gossamer modrec generate --snrs 6:18:2 --frames-of-each N --seed 9 --out DATA
     gossamer modrec train --data DATA --network clst --variant small --out TEACHER
     gossamer modrec train --data DATA --network kd_cnn --teacher TEACHER --out STUDENT
     gossamer modrec export STUDENT --precision int8
