@@ -9,6 +9,7 @@ images lie in `images/` beside them, perhaps under another suffix than their ent
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -38,6 +39,7 @@ from core.errors import UserError
 ABOUT = "about.json"  # of generated data: what it is
 _EXPECTED = 'a list of images, [{"filename": …, "lines": [[x1, y1, x2, y2], …]}, …]'
 _LOOKED_AT = 4096  # bytes of a list
+_MIRRORED = re.compile(r"_[0-3]$")  # what L-CNN's program adds to the names of mirrored copies
 _VALID = (
     "valid.json is taken as the test set: of the published Wireframe files it is the 462 test "
     "images."
@@ -132,8 +134,8 @@ def _read(path: Path) -> Index:
                 missing.append(name)
                 continue
             called = f"{split}/{image.name}" if split else image.name
-            extra = {KIND: "list", ROW: row}
-            samples.append(Sample(called, (image,), (file,), split=split, extra=extra))
+            extra, group = {KIND: "list", ROW: row}, _MIRRORED.sub("", image.stem)
+            samples.append(Sample(called, (image,), (file,), group=group, split=split, extra=extra))
         missing_images(file, missing, len(entries), folder)
     return make_index(_format(root), path, samples, notes=_notes(root, files, renamed))
 
@@ -180,7 +182,7 @@ def _recognises(path: Path) -> bool:
 READERS = (
     Reader(
         "synthetic",
-        "synthetic wireframe scenes, as `scenes` writes them: lists, images/ and about.json",
+        "synthetic scenes, as `lines simulate` writes them: lists, images/ and about.json",
         lambda path: _synthetic(path) and _recognises(path),
         _read,
     ),

@@ -122,7 +122,7 @@ def simulate(
                 write_json(aside / f"{split}.json", lists[split])
         record = {
             "what": WHAT,
-            "generator": "apps.line_segments.scenes.simulation",
+            "generator": "gossamer lines simulate",
             "version": VERSION,
             "seed": seed,
             "size": [int(size[0]), int(size[1])],

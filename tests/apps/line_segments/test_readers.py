@@ -81,6 +81,11 @@ def test_images_under_another_suffix_and_published_splits_are_noted(tmp_path):
     assert one.counts() == {"train": 1} and one.samples[0].inputs[0].name == "a.jpg"
 
 
+def test_mirrored_copies_in_a_list_stay_together(tmp_path):
+    index = read_with(READERS, raw(tmp_path, names=("a_0.png", "a_3.png", "b_0.png", "c.png")))
+    assert [sample.group for sample in index.samples] == ["a", "a", "b", "c"]
+
+
 def test_sizes_may_be_missing_and_annotations_scaled(tmp_path):
     entries = layouts.raw_list(tmp_path, names=("a.jpg", "b.jpg"))
     del entries[0]["width"], entries[0]["height"]
