@@ -38,6 +38,7 @@ class Layout:
         flipped: Whether y and z point right and down, to be turned.
         time: The field of the relative time, or "".
         time_unit: Seconds of one step of it.
+        farthest: Metres that many coordinates cannot exceed.
     """
 
     title: str
@@ -47,6 +48,7 @@ class Layout:
     flipped: bool = False
     time: str = ""
     time_unit: float = 1.0
+    farthest: float = _FARTHEST
 
 
 LAYOUTS = {
@@ -57,6 +59,7 @@ LAYOUTS = {
         scale=0.005,
         offset=-100.0,
         flipped=True,
+        farthest=130.0,  # of its sensor; whatever bytes are, they pass for integers
     ),
     "mulran": Layout("MulRan", _packed("x y z intensity", "f4 f4 f4 f4")),
     "oxford": Layout("the Oxford benchmark", _packed("x y z", "f8 f8 f8")),
@@ -121,7 +124,7 @@ def read_records(path: Path, layout: str, *, stamp: float | None = None) -> Scan
     points, records = _points(content, known)
     if not np.isfinite(points).any():
         raise UserError(f"{path}: all its {len(points):,} points are NaN; copy it again.")
-    if _implausible(points):
+    if _implausible(points, known):
         raise UserError(
             f"{path}: its points are no coordinates of {known.title}: {_instead(content, layout)}."
         )
@@ -149,27 +152,25 @@ def _points(content: bytes, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     return points, records
 
 
-def _implausible(points: np.ndarray) -> bool:
+def _implausible(points: np.ndarray, layout: Layout) -> bool:
     """Return whether many finite points lie where no LiDAR measures."""
     size = np.abs(points[np.isfinite(points).all(axis=1)])
     if not len(size):
         return True
     tiny = (size > 0) & (size < _LEAST)
-    odd = ((size > _FARTHEST) | tiny).any(axis=1)
+    odd = ((size > layout.farthest) | tiny).any(axis=1)
     return bool(odd.mean() > _IMPLAUSIBLE)
 
 
 def _instead(content: bytes, layout: str) -> str:
     """Return what a file looks like that is not of a layout."""
-    likely = []
+    sure = []
     for name, other in LAYOUTS.items():
         if name == layout or len(content) % other.record.itemsize:
             continue
         points = _points(content, other)[0]
-        if np.isfinite(points).all() and not _implausible(points):
-            likely.append((float(np.ptp(points, axis=0).max()), other.title))
-    # Whatever its bytes are, they pass for NCLT's integers, which then fill their whole range.
-    sure = [title for spread, title in likely if spread < 300.0]
+        if np.isfinite(points).all() and not _implausible(points, other):
+            sure.append(other.title)
     if not sure:
         return "it is truncated or no scan; copy it again"
     return f"it looks like a scan of {' or '.join(sure)}; pass that --format"
