@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,9 @@ def trained(out: Path, index: Index, network: str, variant: str | None, **chosen
     config = TrainConfig.from_dict({**values, "classes": len(index.labels)})
     if (out / "config.yaml").is_file():
         run = RunFolder(out, app=TASK.name)
-        if len(run.history()) == run.config.epochs == config.epochs:
+        decided = {n: getattr(run.config, n) for n in ("options", "input_size", "channels")}
+        whole = len(run.history()) == config.epochs
+        if whole and run.config == replace(config, **decided):
             return run
     print(f"  {out.name} …", file=sys.stderr)
     return train(TASK, config, out, index=index, resume=True)

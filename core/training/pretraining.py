@@ -85,6 +85,8 @@ class Pretraining(Task):
     def training_graph(self, model, config: TrainConfig):
         from core.training.barlow_twins import BarlowTwins
 
+        if config.teacher is not None:
+            raise UserError("An encoder is pre-trained without a teacher; leave it off.")
         options = self.check_options(config.options)
         widths = (options["width"],) * 3
         return BarlowTwins(model, widths, off_diagonal=options["off_diagonal"])

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from core.compress.distill import Distiller, FeatureMatch, SoftTargets, Term
+from core.compress.teachers import check_teacher
 from core.config import TrainConfig
 from core.data.index import Index
 from core.errors import UserError, near_miss
@@ -130,6 +131,7 @@ class Teaching:
                 SoftTargets(choices.temperature, weight=choices.weight, classes=self._classes)
             )
         elif choices.weight:
+            check_teacher(student, self._model)
             last = {_operation(student.outputs[0]).name: _operation(self._model.outputs[0]).name}
             terms.append(FeatureMatch(last, weight=choices.weight, distance="l1", project=False))
         if choices.feature_weight:

@@ -14,6 +14,7 @@ from scipy.special import log_softmax, softmax
 from test_fit import Recorder, result_of
 from untraced import untraced
 
+from core.command_line.compress import split_settings
 from core.config import TrainConfig
 from core.data.pipeline import TrainingData
 from core.errors import UserError
@@ -22,6 +23,7 @@ from core.model_card import ModelCard
 from core.run_folder import RunFolder
 from core.training.compressing import plan_chain, run_chain
 from core.training.fit import train
+from core.training.pretraining import Pretraining
 from core.training.setup import settled, training_card
 from core.training.teaching import Teaching, before_last_layer, rescaling
 
@@ -129,6 +131,7 @@ def test_features_are_what_enters_the_last_layers(teacher, data):
 
 
 def test_outputs_that_are_no_classes_are_compared_themselves(tmp_path, data):
+    """And must be as many: 'labels' make no difference then."""
     teacher = teacher_run(tmp_path / "wide", output="three numbers")
     task, chosen = Taught(), under(teacher)
     card = task.network("colour_net").card("base").replace(output="three numbers")
@@ -136,6 +139,8 @@ def test_outputs_that_are_no_classes_are_compared_themselves(tmp_path, data):
     (term,) = fitted.terms
     assert (term.name, term.distance, term.weight) == ("feature_match", "l1", 0.7)
     assert Teaching(task, chosen, card).weights(data) is None
+    with pytest.raises(UserError, match=r"wide: as a teacher makes 3 of an input of 16×16×3, but"):
+        Teaching(task, chosen, card).around(color_task.build("base", (SIDE, SIDE, 3), classes=4))
 
 
 @pytest.mark.parametrize("theirs", [{"std": (0.5, 1.0)}, {"full_scale": 4.0, "mean": (0.1, 0.3)}])
@@ -275,6 +280,18 @@ def test_rounding_is_trained_under_a_teacher(whole, teacher, data, tmp_path):
     assert run.record["taught_by"]["run"] == str(teacher.path)
     plain = plan_chain(Taught(), whole, ["quantize"], tmp_path / "p")
     assert plain[0].config.teacher is None and plain[0].config.distill == {}
+
+
+def test_compress_takes_the_choices_of_a_teacher():
+    said = {"teacher": "t", "distill.weight": 0.5, "quantize.weight_bits": 4}
+    choices, training = split_settings(Taught(), said, ("quantize",))
+    assert training == {"teacher": "t", "distill": {"weight": 0.5}}
+    assert choices == {"quantize": {"weight_bits": 4}}
+
+
+def test_an_encoder_is_pretrained_without_a_teacher(teacher):
+    with pytest.raises(UserError, match="pre-trained without a teacher"):
+        Pretraining(Taught()).training_graph(wide(), under(teacher))
 
 
 # --- teachers that do not fit -----------------------------------------------------------------
