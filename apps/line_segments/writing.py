@@ -12,7 +12,7 @@ from core.files import write_atomic, write_json
 _LAYERS = 10  # of an SVG file: by tenths of the score
 
 
-def write_text(path: Path, found: Detections) -> Path:
+def write_segments(path: Path, found: Detections) -> Path:
     """Write a line a segment, the surest first: x1 y1 x2 y2 score, in pixels."""
     rows = zip(found.segments.tolist(), found.scores.tolist(), strict=True)
     lines = (" ".join(f"{end:.2f}" for end in ends) + f" {score:.6g}\n" for ends, score in rows)

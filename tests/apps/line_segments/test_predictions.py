@@ -10,7 +10,7 @@ from line_layouts import SEGMENTS, SIZE
 
 from apps.line_segments.detections import Detections
 from apps.line_segments.predictions import read_predictions
-from apps.line_segments.writing import write_list, write_svg, write_text
+from apps.line_segments.writing import write_list, write_segments, write_svg
 from core.data.index import Sample
 from core.errors import UserError
 
@@ -137,7 +137,7 @@ def test_detections_keep_every_score_and_take_thresholds(found):
 
 def test_what_is_written_reads_back(tmp_path, samples, found):
     (tmp_path / "text").mkdir()
-    write_text(tmp_path / "text/35.txt", found)
+    write_segments(tmp_path / "text/35.txt", found)
     write_list(tmp_path / "list.json", {"35.jpg": found})
     for path in (tmp_path / "text", tmp_path / "list.json"):
         (_, again), *_ = read_predictions(path, samples[:1])[0]
