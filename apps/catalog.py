@@ -43,6 +43,7 @@ APPS = {
     "fetal": App("fetal", "apps.fetal_planes", "standard planes of fetal ultrasound"),
     "aqua": App("aqua", "apps.underwater_species", "underwater species"),
     "modrec": App("modrec", "apps.modulation_recognition", "modulation of radio signals"),
+    "lines": App("lines", "apps.line_segments", "line segments of photographs"),
 }
 
 SYSTEMS = {
@@ -95,6 +96,7 @@ SYSTEMS = {
     "pet_cgdnn": System(
         "modrec", "PET-CGDNN (IEEE CL 2021)", "apps.modulation_recognition.models.pet_cgdnn"
     ),
+    "lsdnet": System("lines", "LSDNet (IEEE Access 2022)", "apps.line_segments.models.lsdnet"),
     "ghostnetv2": System(BACKBONE, "GhostNetV2 (NeurIPS 2022)", "core.backbones.ghostnetv2"),
     "mobilenetv2": System(BACKBONE, "MobileNetV2 (CVPR 2018)", "core.backbones.mobilenetv2"),
     "squeezenet": System(BACKBONE, "SqueezeNet 1.1 (arXiv 2016)", "core.backbones.squeezenet"),

@@ -16,17 +16,19 @@ def simulate(
     ctx: typer.Context,
     out: opt.OutFolder,
     count: Annotated[
-        int, typer.Option(metavar="N", help="Pictures in training; classes are unequal.")
+        int, typer.Option(metavar="N", help="Pictures to train with.")
     ] = 1120,
     pixels: Annotated[int, typer.Option(metavar="N", help="Sides of a picture.")] = 112,
     photographs: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Photographs, parts of which stand for the places."),
+        typer.Option(metavar="DIR", help="Photographs to take parts of."),
     ] = None,
     seed: Annotated[int, opt.SEED] = 0,
     json: opt.Json = False,
 ) -> None:
     """Draw animals under a synthetic degradation, as train/<class>/ and test/<class>/.
+
+    Classes are unequal. Parts of --photographs stand for the places, which are drawn without them.
 
     What a network scores on drawings says nothing of scores on photographs: this is not AQUA20.
     """

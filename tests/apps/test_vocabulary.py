@@ -64,7 +64,8 @@ def test_whatever_a_user_names_to_be_written_is_not_replaced_unasked():
     for command, parameter in parameters():
         owners[command] |= set(parameter.opts)
     lacking = {c for c, flags in owners.items() if flags & writing and "--overwrite" not in flags}
-    assert lacking == {"reid simulate", "fetal simulate", "aqua simulate", "modrec generate"}
+    simulating = {f"{app} simulate" for app in ("reid", "fetal", "aqua", "lines")}
+    assert lacking == simulating | {"modrec generate"}
 
 
 def test_a_flag_of_train_is_the_configs_key():
