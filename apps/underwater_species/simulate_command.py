@@ -15,9 +15,7 @@ from core.command_line.tables import say, show_json
 def simulate(
     ctx: typer.Context,
     out: opt.OutFolder,
-    count: Annotated[
-        int, typer.Option(metavar="N", help="Pictures to train with.")
-    ] = 1120,
+    count: Annotated[int, typer.Option(metavar="N", help="Pictures to train with.")] = 1120,
     pixels: Annotated[int, typer.Option(metavar="N", help="Sides of a picture.")] = 112,
     photographs: Annotated[
         Path | None,
