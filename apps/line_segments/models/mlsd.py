@@ -4,7 +4,8 @@ G. Gu, B. Ko, S. Go, S.-H. Lee, J. Lee, M. Shin, "Towards Light-weight and Real-
 Detection", AAAI 2022, arXiv:2106.00186. Official code: github.com/navervision/mlsd (Apache-2.0):
 the network in TensorFlow, TFLite files and checkpoints. Names are those of the PyTorch port that
 loads these weights, github.com/lhwcv/mlsd_pytorch (Apache-2.0). Where the two differ this is the
-official network as its TFLite files have it: the port enlarges with aligned corners.
+official network as its TFLite files have it: the port enlarges features behind the convolution that
+sets their channels, and with aligned corners.
 
 The network says of every other pixel whether it is the centre of a segment, and where the two ends
 of that lie; `apps.line_segments.mlsd_decoding` makes segments of these maps.
@@ -29,15 +30,14 @@ from core.network import Network, check_arguments
 
 # `stages`: how many of MobileNetV2's; `joins`: the blocks of the trunk that the decoder joins, one
 # after the other, to the last one, and the channels of either; `first`: its first block's number;
-# `macs`: of the kernels at 320x320, as the network is used. With the fourth channel, all maps, and
-# what normalising and enlarging take, counters come to 1.66 and 10.0 thousand million.
+# `macs`: of the kernels at 320x320, as the network is used.
 VARIANTS: dict[str, dict[str, Any]] = {
     "tiny": {
-        "parameters": 620_208, "macs": 1_622_476_800,
+        "parameters": 620_208, "macs": 1_637_222_400,
         "stages": 4, "joins": ((6, 64), (3, 32)), "first": 12,
     },
     "large": {
-        "parameters": 1_533_680, "macs": 9_921_996_800,
+        "parameters": 1_533_680, "macs": 10_025_216_000,
         "stages": 5, "joins": ((10, 64), (6, 64), (3, 64), (1, 64)), "first": 15,
     },
 }  # fmt: skip
@@ -77,12 +77,16 @@ def trunk(x, stages: int):
     return outputs
 
 
-def joined(fine, coarse, filters: int, factor: int, name: str):
+def joined(fine, coarse, filters: int, factor: int, name: str, *, enlarge_first: bool):
     """Block A: bring both to `filters` channels, the coarse one to the size of the fine; join."""
+
+    def enlarged(x):
+        return BilinearUpsampling(factor, name=f"{name}.upsample")(x) if factor > 1 else x
+
     fine = conv_norm(fine, filters, 1, f"{name}.conv2", use_bias=True, activation="relu")
+    coarse = enlarged(coarse) if enlarge_first else coarse
     coarse = conv_norm(coarse, filters, 1, f"{name}.conv1", use_bias=True, activation="relu")
-    if factor > 1:
-        coarse = BilinearUpsampling(factor, name=f"{name}.upsample")(coarse)
+    coarse = coarse if enlarge_first else enlarged(coarse)
     return keras.layers.Concatenate(name=name)([fine, coarse])
 
 
@@ -99,6 +103,7 @@ def mlsd(
     *,
     all_maps: bool = False,
     ones: bool = False,
+    enlarge_first: bool = True,
 ) -> keras.Model:
     """Return M-LSD.
 
@@ -109,6 +114,8 @@ def mlsd(
         ones: Whether the image gets a fourth channel, of ones among its pixels, as published. (An
             input of 4 channels has it already.) The official weights do not use it; `deploy` then
             leaves it out.
+        enlarge_first: Whether the decoder enlarges features before the convolution that brings them
+            to their channels, as the official network, or after it, as the port does.
 
     Returns:
         A model from RGB images (N, H, W, 3) in [-1, 1] to two maps of half the size: logits of
@@ -131,7 +138,9 @@ def mlsd(
     x, stride, number = features[last], STRIDES[last], table["first"]
     for tap, filters in table["joins"]:
         factor, stride = stride // STRIDES[tap], STRIDES[tap]
-        x = joined(features[tap], x, filters, factor, f"block{number}")
+        x = joined(
+            features[tap], x, filters, factor, f"block{number}", enlarge_first=enlarge_first
+        )  # fmt: skip
         x = refined(x, f"block{number + 1}")
         number += 2
     name = f"block{number}"  # block C
@@ -166,7 +175,10 @@ def deploy(model: keras.Model) -> keras.Model:
     ones = state[stem].shape[1] == 4 and (given or bool(state[stem][:, 3].any()))
     if not ones:
         state[stem] = state[stem][:, :3]
-    used = mlsd(model.name.removeprefix("mlsd_"), model.input_shape[1:], ones=ones)
+    used = mlsd(
+        model.name.removeprefix("mlsd_"), model.input_shape[1:], ones=ones,
+        enlarge_first=_enlarges_first(model),
+    )  # fmt: skip
     load_torch_state(used, state)
     return fold_norms(used)
 
@@ -175,6 +187,12 @@ def infer_arguments(state: Mapping[str, np.ndarray]) -> dict:
     """Return the variant of a published state dict, as far as its names tell it."""
     found = [variant for variant in VARIANTS if f"{_head(variant)}.weight" in state]
     return {"variant": found[0]} if found else {}
+
+
+def _enlarges_first(model: keras.Model) -> bool:
+    """Return whether a network enlarges features before their convolution."""
+    first = next(layer for layer in model.layers if layer.name.endswith(".upsample"))
+    return ".conv1." not in first.input._keras_history.operation.name
 
 
 def feature_layers(model: keras.Model) -> dict[int, str]:

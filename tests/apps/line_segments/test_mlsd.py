@@ -11,12 +11,14 @@ import torch_files
 
 from apps.line_segments.models.mlsd import NETWORK, ONES, VARIANTS, card, deploy, mlsd
 from core.checkpoints import load_torch_state, read, torch_state
+from core.errors import UserError
 from core.export.convert import to_tflite
 from core.layers.resize import BilinearUpsampling
 from core.tflite.inspect import operators
 
 TAPS = {"tiny": (3, 6, 10), "large": (1, 3, 6, 10, 13)}
-# The files hold every sixth of the published implementation's values, `large` of some stages.
+# Of the port, with the official half-pixel enlarging. The files hold every sixth of its values,
+# `large` those of some stages.
 GOLDEN = {variant: golden_files.load(f"mlsd__{variant}") for variant in VARIANTS}
 STEM = "backbone.features.0.0"
 
@@ -34,9 +36,9 @@ def stage(variant: str, layers: set[str]):
     return end
 
 
-def published(variant: str, shape) -> keras.Model:
-    """Return the network as it is imported, with the parameters of its golden file."""
-    model = NETWORK.build(variant, shape, **NETWORK.training_options)
+def port(variant: str, shape) -> keras.Model:
+    """Return the network as the port has it, with the parameters of its golden file."""
+    model = NETWORK.build(variant, shape, **NETWORK.training_options, enlarge_first=False)
     assert load_torch_state(model, GOLDEN[variant].state()).complete
     return model
 
@@ -66,7 +68,7 @@ def check_used_maps(model, deployed, image) -> None:
 def test_is_the_published_network(variant):
     golden = GOLDEN[variant]
     inputs = golden.inputs()
-    model = published(variant, inputs.shape[1:])
+    model = port(variant, inputs.shape[1:])
     assert network_checks.parameters(model) == golden.meta["params"]
     assert multiplications(model) == golden.meta["macs_320"]
     end = stage(variant, {layer.name for layer in model.layers})
@@ -105,6 +107,32 @@ def test_the_fourth_channel_is_one_of_ones(imported):
     given.set_weights(imported.get_weights())
     np.testing.assert_allclose(imported(image), given(appended), rtol=1e-5, atol=1e-4)
     assert np.float32(ONES) == card("tiny").normalise(np.ones((1, 1, 3), np.uint8))[0, 0, 0]
+
+
+def test_the_official_network_enlarges_before_the_convolution(imported):
+    """Of a linear map the order would not matter; behind the ReLU it does."""
+    ported = port("tiny", (32, 48, 3))
+    image = network_checks.smooth(1, 32, 48)
+    ours, theirs = (np.asarray(network(image)) for network in (imported, ported))
+    assert np.abs(ours - theirs).max() > 0.01 * np.abs(theirs).max()
+    deployed = deploy(ported)
+    check_used_maps(ported, deployed, image)
+    for network, name in (
+        (imported, "backbone.features.10"), (ported, "block12.conv1.2"),
+        (deployed, "block12.conv1.2"),
+    ):  # fmt: skip
+        enlarged = network.get_layer("block12.upsample").input
+        assert enlarged._keras_history.operation.name == name
+
+
+def test_weights_that_the_port_trained_itself_are_refused_whole():
+    """Its own training has a stem of three channels, and one layer more."""
+    state = GOLDEN["tiny"].state()
+    state[f"{STEM}.weight"] = state[f"{STEM}.weight"][:, :3]
+    state["block17.weight"] = np.zeros((16, 16, 3, 3), np.float32)
+    model = mlsd("tiny", (32, 32, 3), all_maps=True, ones=True)
+    with pytest.raises(UserError, match=r"1 unexpected, 1 mismatched"):
+        load_torch_state(model, state)
 
 
 def test_the_network_for_use_gives_two_maps(imported):
