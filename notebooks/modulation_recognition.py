@@ -25,7 +25,7 @@ import tempfile
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# The tests run this notebook quickly; set FAST=0 for networks worth looking at (about half an hour).
+# The tests run this notebook quickly; FAST=0 makes networks worth looking at (about half an hour).
 FAST = os.environ.get("FAST", "0") == "1"
 work = Path(tempfile.mkdtemp())
 
