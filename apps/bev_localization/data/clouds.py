@@ -150,7 +150,11 @@ def _from_text(body: bytes, columns, points: int) -> dict[str, np.ndarray]:
     lines = body.decode("ascii", "replace").splitlines()[:points]
     if len(lines) < points:
         raise ValueError(f"it holds {len(lines):,} of {points:,} points")
-    table = np.array([line.split()[:width] for line in lines], np.float64).reshape(points, width)
+    table = np.empty((0, width))
+    if points:
+        table = np.loadtxt(lines, usecols=range(width), ndmin=2, comments=None)
+    if len(table) < points:
+        raise ValueError("it has empty lines among its points")
     found, place = {}, 0
     for name, dtype, count in columns:
         # A time of 19 digits is more than a double holds, but scans are compared with their own.

@@ -164,6 +164,30 @@ def test_middles_of_pixels_take_away_the_bias_of_opposite_headings():
     assert plain.inlier_count > 300 and plain.matches.tolist() == [[i, i] for i in range(400)]
 
 
+def rings(image):
+    """Return a view with features that know no heading: how much stands in rings around."""
+    pixels = fast_keypoints(image).pixels
+    rows, columns = np.mgrid[: len(image), : len(image)]
+    weight = image.ravel().astype(np.float32)
+    found = []
+    for column, row in pixels:
+        ring = np.minimum(np.hypot(columns - column, rows - row) / 1.5, 24).astype(int)
+        found.append(np.sqrt(np.bincount(ring.ravel(), weight, 25)[:24]))
+    features = np.array(found, np.float32)
+    return LocalView(pixels, features / np.linalg.norm(features, axis=1, keepdims=True))
+
+
+def test_two_scans_of_a_street_are_laid_on_each_other(images):
+    """At 100 degrees and 3.5 m, with features that were never trained."""
+    query, database = (rings(images[f"place_png/{name}"]) for name in ("town_revisit", "town"))
+    found = estimate_pose(query, database, PLACE, center_cells=True)
+    assert found.inlier_count > 15 and abs(found.yaw) == pytest.approx(100, abs=2)
+    assert np.linalg.norm(found.transform[:, 2]) == pytest.approx(3.5, abs=0.4)
+    back = estimate_pose(database, query, PLACE, center_cells=True)
+    metres, degrees = pose_error(back.transform, np.linalg.inv(as_square(found.transform)))
+    assert metres < 0.3 and degrees < 1
+
+
 def test_without_keypoints_there_is_no_pose(images):
     small = np.random.default_rng(0).standard_normal((26, 26, 8)).astype(np.float32)
     full = local_view(images["place_png/town"], small)
