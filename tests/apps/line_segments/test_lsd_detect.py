@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from golden_files import GOLDEN
 
+from apps.line_segments.detectors import ClassicalDetector
 from apps.line_segments.lsd import gradient, search
 from apps.line_segments.lsd.detector import (
     WINDOW_OFFSET,
@@ -109,6 +110,18 @@ def test_an_edge_is_found_where_it_is(scale):
     assert x1 == pytest.approx(19.5, abs=0.2) and x2 == pytest.approx(19.5, abs=0.2)
     assert y1 < 2 and y2 > 61  # downwards: the brighter side is on the left hand
     assert width < 4 and p == 0.125 and log_nfa > 20
+
+
+@pytest.mark.parametrize("name", ["lsd", "opencv"])
+def test_detectors_measure_from_the_corner_of_the_picture(name):
+    """On the average over places of an edge, which sampling anew blurs differently."""
+    detector, columns = ClassicalDetector(name), range(20, 40)
+    errors = []
+    for column in columns:
+        picture = np.repeat(edge(column=column)[..., None], 3, axis=2)
+        (segment,) = detector(picture).found.segments
+        errors.append(segment[[0, 2]].mean() - column)
+    assert abs(np.mean(errors)) < 0.05 and np.abs(errors).max() < 0.2
 
 
 def test_direction_turns_with_the_contrast():
