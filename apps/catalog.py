@@ -97,6 +97,7 @@ SYSTEMS = {
         "modrec", "PET-CGDNN (IEEE CL 2021)", "apps.modulation_recognition.models.pet_cgdnn"
     ),
     "lsdnet": System("lines", "LSDNet (IEEE Access 2022)", "apps.line_segments.models.lsdnet"),
+    "mlsd": System("lines", "M-LSD (AAAI 2022)", "apps.line_segments.models.mlsd"),
     "ghostnetv2": System(BACKBONE, "GhostNetV2 (NeurIPS 2022)", "core.backbones.ghostnetv2"),
     "mobilenetv2": System(BACKBONE, "MobileNetV2 (CVPR 2018)", "core.backbones.mobilenetv2"),
     "squeezenet": System(BACKBONE, "SqueezeNet 1.1 (arXiv 2016)", "core.backbones.squeezenet"),

@@ -246,7 +246,7 @@ def card(variant: str) -> ModelCard:
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),
         output="heat, cos 2θ, sin 2θ" if traits(variant)["doubled"] else "heat, θ / π",
-        decode={"mode": "refined", "score": 0.7},
+        decode={"mode": "refined", "score": 0.7, "heat": 0.4, "shortest": 4.0, "protocol": "hawp"},
         published=published,
         checkpoints="github.com/iitpvisionlab/LSDNet, lsd/models_onnx/model.onnx"
         if variant == "published"

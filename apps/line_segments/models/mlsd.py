@@ -224,7 +224,7 @@ def card(variant: str) -> ModelCard:
         std=(0.5, 0.5, 0.5),
         resize="area (OpenCV)",
         output="logits of centres at half the size; displacements to both ends, in its pixels",
-        decode=dict(SETTINGS["official"]),
+        decode={**SETTINGS["official"], "protocol": "hawp"},
         published={
             "parameters": table["parameters"],
             "GMACs at 320x320": round(table["macs"] / 1e9, 3),
