@@ -23,6 +23,7 @@ from core.errors import UserError
 SLACK = 0.5  # seconds by which a scan may lie before the first or after the last pose
 # MulRan: where the Ouster stands on the base, metres and degrees (roll, pitch, yaw).
 _OUSTER_AT, _OUSTER_TURNED = (1.7042, -0.021, 1.8047), (0.0001, 0.0003, 179.6654)
+_ENDINGS = (".bin", ".ply")  # HeLiPR comes in both
 _MULRAN_TRUTH = "global_pose.csv"
 _HELIPR_LAYOUTS = {
     "ouster": "helipr-ouster", "velodyne": "helipr-velodyne", "avia": "helipr-avia",
@@ -67,7 +68,7 @@ def _read(path: Path, name: str, found: Found, notes: Iterable[str] = ()) -> Ind
     samples: list[Sample] = []
     outside = 0
     for sequence, folder, layout, truth, read, unit in found:
-        files = find_files(folder, "scan", (".bin",))
+        files = find_files(folder, "scan", _ENDINGS)
         made, left = _matched(files, sequence, layout, truth, read, unit)
         samples += made
         outside += left
@@ -141,7 +142,10 @@ def _older(layout: str, folder: Path) -> str:
         return layout
     from apps.bev_localization.data.records import LAYOUTS
 
-    size = find_files(folder, "scan", (".bin",))[0].stat().st_size
+    first = find_files(folder, "scan", _ENDINGS)[0]
+    if first.suffix.lower() != ".bin":
+        return layout
+    size = first.stat().st_size
     older = f"{layout}-older"
     fits = [name for name in (layout, older) if not size % LAYOUTS[name].record.itemsize]
     return fits[0] if fits else layout
@@ -189,7 +193,8 @@ READERS = (
     ),
     _reader(
         "helipr",
-        "HeLiPR: <sequence>/LiDAR/<sensor>/<ns>.bin, LiDAR_GT/global_<sensor>_gt.txt", _helipr,
+        "HeLiPR: <sequence>/LiDAR/<sensor>/<ns>.bin (or .ply), LiDAR_GT/global_<sensor>_gt.txt",
+        _helipr,
         "CC BY-NC-SA 4.0",
     ),
     _reader(

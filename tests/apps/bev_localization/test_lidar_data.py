@@ -116,11 +116,16 @@ def test_helipr_is_interpolated_and_has_times(tmp_path):
         np.testing.assert_allclose(between[:3, 3], [2, 3, 4], atol=1e-6)
         assert np.degrees(np.arctan2(between[1, 0], between[0, 0])) == pytest.approx(45, abs=1e-3)
         np.testing.assert_allclose(scan_of(sample).times, np.arange(200) * 1e-4, atol=1e-8)
+    clouds = tmp_path / "clouds"
+    write(clouds / "LiDAR/Aeva/1000000000.ply", files.ply("binary_little_endian"))
+    truth = (tmp_path / "Roundabout01/LiDAR_GT/global_Aeva_gt.txt").read_text()
+    write(clouds / "LiDAR_GT/global_Aeva_gt.txt", truth)
+    (sample,) = read_with(READERS, clouds).samples
+    assert len(scan_of(sample).points) == 200 and scan_of(sample).stamp == 1.0
     folder = tmp_path / "older/LiDAR/Aeva"
     record = np.zeros(100, [("p", "<f4", 5), ("t", "<i4"), ("line", "u1")])
     record["p"][:, :3] = points()[:100]
     write(folder / "1000000000.bin", record.tobytes())
-    truth = (tmp_path / "Roundabout01/LiDAR_GT/global_Aeva_gt.txt").read_text()
     write(tmp_path / "older/LiDAR_GT/global_Aeva_gt.txt", truth)
     (sample,) = read_with(READERS, tmp_path / "older").samples
     np.testing.assert_array_equal(scan_of(sample).points, points()[:100])

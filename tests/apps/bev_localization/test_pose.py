@@ -185,7 +185,7 @@ def test_two_scans_of_a_street_are_laid_on_each_other(images):
     assert np.linalg.norm(found.transform[:, 2]) == pytest.approx(3.5, abs=0.4)
     back = estimate_pose(database, query, PLACE, center_cells=True)
     metres, degrees = pose_error(back.transform, np.linalg.inv(as_square(found.transform)))
-    assert metres < 0.3 and degrees < 1
+    assert metres < 0.5 and degrees < 2
 
 
 def test_without_keypoints_there_is_no_pose(images):

@@ -105,6 +105,17 @@ def test_wrong_choices_are_told_before_anything_is_written(tmp_path, named, mess
     assert not (tmp_path / "out").exists()
 
 
+def test_points_are_distorted_where_that_is_asked_for(open3d, tmp_path):
+    clear = {"scans": 2, "queries": 1, "columns": 240, "blocks": 1, "scenarios": ()}
+    simulate(tmp_path, **clear)
+    sharp = scan_of(read_with(READERS, tmp_path).samples[1]).points
+    record = simulate(tmp_path, **clear, distortion=True, overwrite=True)
+    moved = scan_of(read_with(READERS, tmp_path).samples[1]).points
+    assert record["distortion"] and sharp.shape != moved.shape
+    # The last column is measured 0.8 m farther on than the first.
+    assert overlap(sharp, moved) < 0.95 and overlap(sharp, sharp) == 1
+
+
 def test_a_folder_with_files_is_left_alone(town):
     before = files(town)
     with pytest.raises(UserError, match="already holds files"):
