@@ -41,7 +41,9 @@ def make_scan(
         stamp, source: As of `Scan`.
     """
     points = np.ascontiguousarray(points, np.float32)
-    returned = np.isfinite(points).all(axis=1) & points.any(axis=1)
+    x, y, z = points.T
+    with np.errstate(over="ignore", invalid="ignore"):
+        returned = np.isfinite(x + y + z) & ((x != 0) | (y != 0) | (z != 0))
     lost = int(np.count_nonzero(~returned))
     if lost:
         points, times = points[returned], None if times is None else times[returned]
