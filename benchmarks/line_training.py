@@ -2,17 +2,19 @@
 
     .venv/bin/python benchmarks/line_training.py --work FOLDER
 
-Scenes are rendered, a light LSDNet is trained on them, and the held-out ones are given to it, to
-LSD as this suite has it and to OpenCV's. F^H is taken at the best threshold of each detector:
-HAWP's 100 for the network, 100 quantiles of -log10 NFA for LSD. The network is exported to int8 by
-calibration on training scenes. Fails where the network is not above both, or int8 loses more than a
-point. Scenes say nothing of photographs; LSD needs no training, the network has seen their kind.
+Scenes are rendered, a light LSDNet is trained on squares of them, and the held-out ones are given
+to it whole, to LSD as this suite has it and to OpenCV's. F^H is taken at the best threshold of each
+detector: HAWP's 100 for the network, 100 quantiles of -log10 NFA for LSD. The network is exported
+to int8 by calibration on training scenes. Fails where the network is not above both, or int8 loses
+more than a point. Scenes say nothing of photographs; LSD needs no training, the network has seen
+their kind.
 
 What stays in --work is not made again, and a training that was killed goes on. On the command line
 the same is
 
     gossamer lines simulate --count N --pixels 320 --out DATA
-    gossamer lines train --data DATA --variant doubled_narrow --input-size 192 --out RUN
+    gossamer lines train --data DATA --variant doubled_narrow --input-size 320
+        --set options.crop=128 --out RUN
     gossamer lines export RUN --precision int8
     gossamer lines compare RUN RUN/export/RUN_int8.tflite lsd opencv --data DATA
 """
@@ -70,6 +72,7 @@ def trained(out: Path, index: Index, options: argparse.Namespace) -> RunFolder:
         "learning_rate": options.rate,
         "validate_every": max(1, options.epochs // 5),
         "seed": options.seed,
+        "options": {"crop": options.crop},
     }
     config = TrainConfig.from_dict(choices.merge(TASK, {}, flags))
     progress = TrainingProgress(TASK.headline)
@@ -95,9 +98,10 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=1500)
     parser.add_argument("--held-out", type=int, default=100, help="to validate, and to test")
     parser.add_argument("--variant", default="doubled_narrow")
-    parser.add_argument("--input-size", type=int, default=192)
+    parser.add_argument("--input-size", type=int, default=320)
+    parser.add_argument("--crop", type=int, default=128, help="side of what training sees; 0: all")
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that render")

@@ -66,6 +66,25 @@ def part(
     return picture, kept
 
 
+def cut(
+    image: np.ndarray, segments: np.ndarray, side: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a random square of an image at its scale, and what is left of its segments.
+
+    Args:
+        image: uint8 (H, W, C).
+        segments: float (N, 4).
+        side: In pixels; at most H and W.
+        rng: The source of all randomness.
+    """
+    top, left = (int(rng.integers(0, length - side + 1)) for length in image.shape[:2])
+    inside, which = clipped(segments, (left, top, left + side, top + side))
+    whole = (inside == np.asarray(segments, np.float32).reshape(-1, 4)[which]).all(1)
+    kept = inside[whole | (lengths(inside) >= SHORTEST)]
+    square = image[top : top + side, left : left + side]
+    return square, kept - np.array([left, top, left, top], np.float32)
+
+
 def random_box(size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int, int, int]:
     """Return top, left, height and width of a random part of an image of (height, width).
 

@@ -75,6 +75,7 @@ def check_decoding(card: ModelCard) -> None:
 
 def _lsdnet(outputs, card: ModelCard, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     heat, direction = heat_and_direction(outputs[0])
+    heat = np.clip(heat, 0, 1)  # the integers of a file reach a little further
     mode = card.decode.get("mode", MODES[0])
     return group(heat, direction, size=size, mode=mode, parameters=_parameters(card))
 

@@ -46,14 +46,16 @@ class LineSegments(Task):
     }
     # The published angle, one number, jumps at horizontal lines: train what does not.
     recipes = {"lsdnet": {"variant": "doubled"}}
-    options = {"angle_weight": 1.0}
-    option_least = {"angle_weight": 0}
+    options = {"angle_weight": 1.0, "crop": 0}
+    option_least = {"angle_weight": 0, "crop": 0}
+    compress_options = {"crop": 0}
     demo = {
         "variant": "doubled_narrow",
-        "input_size": (192, 192),
+        "input_size": (256, 256),
         "epochs": 20,
         "batch": 8,
         "learning_rate": 3e-3,
+        "options": {"crop": 128},
     }
 
     # --- networks -----------------------------------------------------------------------------
@@ -93,6 +95,17 @@ class LineSegments(Task):
             return example
         return Example(*augmented(example.inputs, example.target, rng))
 
+    def training_example(
+        self, example: Example, rng: np.random.Generator, config: TrainConfig
+    ) -> Example:
+        """Return an example, or where that is wished a square of it at its scale."""
+        from apps.line_segments.augment import cut
+
+        changed, side = super().training_example(example, rng, config), self._crop(config)
+        if not side or changed.target is None:
+            return changed
+        return Example(*cut(changed.inputs, changed.target, side, rng))
+
     def encode(self, example: Example, card: ModelCard) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the network's input, and the maps it shall learn of the segments."""
         from apps.line_segments.decoding import is_doubled
@@ -101,7 +114,8 @@ class LineSegments(Task):
         inputs = card.normalise(example.inputs)
         if example.target is None:
             return inputs, None
-        return inputs, line_maps(example.target, _size(card), doubled=is_doubled(card))
+        height, width = example.inputs.shape[:2]  # of a training's part, not the card's
+        return inputs, line_maps(example.target, (height, width), doubled=is_doubled(card))
 
     def prepare(self, sample: Sample, card: ModelCard) -> tuple[np.ndarray, None]:
         """Return the input of a sample; its maps are asked for in training only."""
@@ -109,6 +123,19 @@ class LineSegments(Task):
         return card.normalise(example.inputs), None
 
     # --- training -----------------------------------------------------------------------------
+
+    def training_input_shape(self, card: ModelCard, config: TrainConfig) -> tuple:
+        """Return the shape of the squares that training sees, or the card's."""
+        side = self._crop(config)
+        if side and (side % card.size_multiple or side > min(card.input_size)):
+            raise UserError(
+                f"Option 'crop' is {side}; it must be a multiple of {card.size_multiple}, and at "
+                f"most {min(card.input_size)}, the input's side."
+            )
+        return (side, side, card.channels) if side else card.input_shape
+
+    def _crop(self, config: TrainConfig) -> int:
+        return self.check_options(config.options)["crop"]
 
     def objective(self, config: TrainConfig) -> Objective:
         from apps.line_segments.losses import LineMapsLoss

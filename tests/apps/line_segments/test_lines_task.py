@@ -120,6 +120,28 @@ def test_a_change_moves_segments_with_the_picture():
     assert len(seen) > 6
 
 
+def test_a_training_may_see_squares_of_the_input():
+    card, chosen = CARDS["doubled"], config(options={"crop": 32}, augment=False)
+    assert TASK.training_input_shape(card, chosen) == (32, 32, 3)
+    assert TASK.training_input_shape(card, config()) == card.input_shape
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    whole = line_maps(SEGMENTS, (64, 64), doubled=True)
+    places = set()
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        seen = TASK.training_example(Example(image, SEGMENTS), rng, chosen)
+        views = np.lib.stride_tricks.sliding_window_view(image, (32, 32, 3))[:, :, 0]
+        ((top, left),) = np.argwhere((views == seen.inputs).all((2, 3, 4)))
+        places.add((top, left))
+        _, maps = TASK.encode(seen, card)
+        same = np.isclose(maps, whole[top : top + 32, left : left + 32], atol=1e-3).all(-1)
+        assert maps.shape == (32, 32, 3) and same[6:-6, 6:-6].all()  # at the border segments end
+    assert len(places) > 5
+    for side, words in ((36, "multiple of 8"), (72, "at most 64")):
+        with pytest.raises(UserError, match=words):
+            TASK.training_input_shape(card, config(options={"crop": side}))
+
+
 def test_the_network_with_whole_angles_is_trained_where_none_is_chosen():
     made = config()
     assert (made.network, made.variant, made.optimizer) == ("lsdnet", "doubled", "adam")
@@ -159,6 +181,12 @@ def test_a_decoding_that_cannot_be_followed_is_told(decode, words):
     card = CARDS["doubled"]
     with pytest.raises(UserError, match=words):
         TASK.check_decoding(card.replace(decode={**card.decode, **decode}))
+
+
+def test_integers_a_little_above_one_are_one():
+    maps = 1.004 * line_maps(SEGMENTS, (64, 64), doubled=True)
+    found = segments_of([maps], CARDS["doubled"], (64, 64))
+    assert len(found) and found.scores.max() == 1
 
 
 def test_maps_of_a_damaged_network_are_told():
