@@ -1,8 +1,7 @@
 """BEVPlace: the predecessor of BEVPlace++, with features that stand rotation by group convolutions.
 
-L. Luo, S. Zheng, Y. Li, Y. Fan, B. Yu, S.-Y. Cao, J. Li, H.-L. Shen, "BEVPlace: Learning
-LiDAR-based Place Recognition using Bird's Eye View Images", ICCV 2023, arXiv:2302.14325. Code:
-github.com/zjuluolun/BEVPlace as of 2023. Names are the published ones.
+L. Luo et al., "BEVPlace: Learning LiDAR-based Place Recognition using Bird's Eye View Images", ICCV
+2023, arXiv:2302.14325. Code: github.com/zjuluolun/BEVPlace as of 2023. Names are the published ones.
 
 The network has two halves, and one model holds both so that a checkpoint loads whole. The first
 gives features of every warped image; between them points are followed on the host
@@ -166,8 +165,7 @@ def card(variant: str) -> ModelCard:
         variant=variant,
         app="bev",
         title="BEVPlace: Learning LiDAR-based Place Recognition using Bird's Eye View Images",
-        paper="L. Luo, S. Zheng, Y. Li, Y. Fan, B. Yu, S.-Y. Cao, J. Li, H.-L. Shen, ICCV 2023, "
-        "arXiv:2302.14325",
+        paper="L. Luo et al., ICCV 2023, arXiv:2302.14325",
         official_code="github.com/zjuluolun/BEVPlace, in its history up to 2023-09 (MIT)",
         licence="architecture MIT",
         input_size=(91, 91),
@@ -179,7 +177,7 @@ def card(variant: str) -> ModelCard:
             "recall@1 KITTI 05": 99.3,
             "recall@1 KITTI 06": 100.0,
         },
-        checkpoints="none in the repository any more",
+        checkpoints="none known",
     )
 
 

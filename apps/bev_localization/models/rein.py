@@ -216,7 +216,7 @@ def card(variant: str) -> ModelCard:
                 {"recall@1 KITTI 08": 99.41, "recall@1 NCLT 2012-02-04": 94.79} if published else {}
             ),
         },
-        checkpoints="github.com/zjuluolun/BEVPlace2, runs/*/model_best.pth.tar"
+        checkpoints="github.com/zjuluolun/BEVPlace2, model_best.pth.tar"
         if published
         else "those of r8 load (three planes are summed up), but were trained otherwise",
     )

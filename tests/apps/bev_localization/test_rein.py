@@ -141,7 +141,6 @@ def test_parameters_and_multiplications_are_the_published_ones(variant):
         norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
         counted += sum(2 * int(np.prod(norm.output.shape[1:])) for norm in norms)
         assert (round(counted / 1e9, 2), round(8 * counted / 1e9, 1)) == (1.43, 11.4)
-        assert NETWORK.deploy(model).count_params() > 0 and card(variant).channels == 3
 
 
 @pytest.mark.parametrize("variant", ["r8_gray", "r4_gray"])
