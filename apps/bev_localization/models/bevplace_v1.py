@@ -1,7 +1,7 @@
 """BEVPlace: the predecessor of BEVPlace++, with features that stand rotation by group convolutions.
 
 L. Luo et al., "BEVPlace: Learning LiDAR-based Place Recognition using Bird's Eye View Images", ICCV
-2023, arXiv:2302.14325. Code: github.com/zjuluolun/BEVPlace as of 2023. Names are the published ones.
+2023, arXiv:2302.14325. Code: github.com/zjuluolun/BEVPlace as of 2023. Published names.
 
 The network has two halves, and one model holds both so that a checkpoint loads whole. The first
 gives features of every warped image; between them points are followed on the host
