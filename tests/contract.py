@@ -44,6 +44,11 @@ FEWER_BLOCKS = {
 # Sound factors of the norms where the search below does not find them: the first norm of this
 # network takes away what disturbs its input, and above these factors other noise grows too much.
 GAINS = {"lightm_unet": (0.1,)}
+# Share of an int8 file's outputs within a step of the simulation where it is not all of them: sums
+# in float, which the simulation is made of, are taken in another order on another processor. In a
+# scan over hundreds of positions a tie that then rounds otherwise is carried on (0.965 on an EPYC
+# with AVX2, 1 with AVX-512).
+WITHIN_A_STEP = {"lightm_unet": 0.95}
 VARIANTS = [(name, v) for name in catalog.names() for v in catalog.network(name).variants]
 
 
@@ -296,4 +301,5 @@ def check_float_file(name: str) -> None:
 
 def check_int8_file(name: str) -> None:
     card = catalog.card(name, smallest(name))
-    network_checks.check_int8_file(trained_like(name), card, samples(name))
+    exact = WITHIN_A_STEP.get(name, 0.999)
+    network_checks.check_int8_file(trained_like(name), card, samples(name), exact=exact)
