@@ -74,9 +74,7 @@ def upscale(
     picture_format: Annotated[
         str, typer.Option(metavar="png|tif|jpg|webp", help="Of the enlarged pictures.")
     ] = "png",
-    video_format: Annotated[
-        str, typer.Option(metavar="mp4|avi", help="Of the videos.")
-    ] = "mp4",
+    video_format: Annotated[str, typer.Option(metavar="mp4|avi", help="Of the videos.")] = "mp4",
     compare: Annotated[
         bool, typer.Option("--compare", help="Also write the bicubic enlargement beside it.")
     ] = False,
