@@ -83,7 +83,8 @@ def test_the_built_in_sample_is_what_the_command_draws_by_its_record(tmp_path):
     simulate(tmp_path / "again", patients=6, **numbers)
     for file in (tmp_path / "again" / "Images").iterdir():
         mine, theirs = (Image.open(f) for f in (file, SAMPLE_DATA / "Images" / file.name))
-        np.testing.assert_array_equal(np.asarray(mine), np.asarray(theirs))
+        # Another processor's sums may round a grey level to its neighbour.
+        np.testing.assert_allclose(np.asarray(mine, float), np.asarray(theirs, float), atol=1)
 
 
 def test_brightness_alone_does_not_tell_the_planes():
