@@ -83,8 +83,10 @@ def test_the_built_in_sample_is_what_the_command_draws_by_its_record(tmp_path):
     simulate(tmp_path / "again", patients=6, **numbers)
     for file in (tmp_path / "again" / "Images").iterdir():
         mine, theirs = (Image.open(f) for f in (file, SAMPLE_DATA / "Images" / file.name))
-        # Another processor's sums may round a grey level to its neighbour.
-        np.testing.assert_allclose(np.asarray(mine, float), np.asarray(theirs, float), atol=1)
+        # NumPy's exponentials differ in the last bit between processors (with AVX-512 and without),
+        # which takes a few grey levels over a tie.
+        differences = np.abs(np.asarray(mine, int) - np.asarray(theirs, int))
+        assert differences.max() <= 1 and np.mean(differences > 0) < 1e-3
 
 
 def test_brightness_alone_does_not_tell_the_planes():
