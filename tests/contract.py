@@ -45,8 +45,8 @@ FEWER_BLOCKS = {
 # network takes away what disturbs its input, and above these factors other noise grows too much.
 GAINS = {"lightm_unet": (0.1,)}
 # Share of an int8 file's outputs within a step of the simulation behind a layer that stays in
-# float: its last bit decides ties, and the blocks behind it carry such a difference on. 0.965 and 1 were
-# seen, for ranges that differ in their last digits. Up to that layer all agree.
+# float: its last bit decides ties, and the blocks behind it carry such a difference on. 0.965 and
+# 1 were seen, for ranges that differ in their last digits. Up to that layer all agree.
 WITHIN_A_STEP = {"lightm_unet": 0.95}
 VARIANTS = [(name, v) for name in catalog.names() for v in catalog.network(name).variants]
 
