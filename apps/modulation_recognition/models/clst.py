@@ -8,6 +8,10 @@ Theirs are the stages with convolutions between them, the convolutional projecti
 the attention over positions and channels side by side. Neither code nor tables are public: widths,
 depths, windows, heads and the formula of the attention over channels are this suite's, so this is
 not their network and none of their numbers belong to it.
+
+"small" begins with convolutions at the full rate, and what its stages begin with is normalised over
+the batch and rectified: the layer norm of "base" takes from every token its magnitude, which tells
+amplitude modulations apart, so that it learns more slowly.
 """
 
 from __future__ import annotations
@@ -27,26 +31,25 @@ from apps.modulation_recognition.models.frames import (
     style_card,
 )
 from core.compress.norm_folding import fold_norms
-from core.layers.convolution import convolution, depthwise_norm, linear
+from core.layers.convolution import conv_norm, convolution, depthwise_norm, linear
 from core.layers.squeeze_excitation import squeeze_excitation
 from core.layers.window_attention import small_normal
 from core.model_card import ModelCard
 from core.network import Network
 
-# How channels attend: to each other ("transpose"), or by a gate that sees their means ("se").
-# "small" is what learns on a CPU: half the channels and blocks.
+# `channel_branch`: how channels attend, to each other ("transpose") or by a gate that sees their
+# means ("se"). `stem`: convolutions before the stages. "small" is what learns on a CPU.
 VARIANTS: dict[str, dict[str, Any]] = {
     "base": {"channel_branch": "transpose", "widths": (64, 128, 256), "blocks": (1, 2, 4),
-             "parameters": 3_753_675},
+             "stem": (), "drop_path": 0.1, "parameters": 3_753_675},
     "se": {"channel_branch": "se", "widths": (64, 128, 256), "blocks": (1, 2, 4),
-           "parameters": 3_904_859},
+           "stem": (), "drop_path": 0.1, "parameters": 3_904_859},
     "small": {"channel_branch": "transpose", "widths": (32, 64, 128), "blocks": (1, 1, 2),
-              "parameters": 497_771},
+              "stem": (32, 32), "drop_path": 0.0, "parameters": 512_011},
 }  # fmt: skip
 # Of each stage: the window of its embedding, and heads.
 WINDOWS, HEADS = (7, 3, 3), (1, 2, 4)
-STRIDE, PROJECTION, MLP_RATIO, REDUCTION = 2, 3, 4, 4
-DROP_PATH = 0.1
+STEM_WINDOW, STRIDE, PROJECTION, MLP_RATIO, REDUCTION = 7, 2, 3, 4, 4
 SMALLEST = 16  # so that the last stage has several tokens
 
 
@@ -106,22 +109,27 @@ def parallel_attention(x, heads: int, branch: str, name: str):
     return linear(y, x.shape[-1], f"{name}.proj", initializer=small_normal())
 
 
-def added(x, y, name: str):
+def added(x, y, drop_path: float, name: str):
     """Return x + y, where training leaves y out for some samples (stochastic depth)."""
-    y = keras.layers.Dropout(DROP_PATH, noise_shape=(None, 1, 1, 1), name=f"{name}.drop_path")(y)
+    if drop_path:
+        drop = keras.layers.Dropout(
+            drop_path, noise_shape=(None, 1, 1, 1), name=f"{name}.drop_path"
+        )
+        y = drop(y)
     return keras.layers.Add(name=name)([x, y])
 
 
-def block(x, heads: int, branch: str, name: str):
+def block(x, heads: int, branch: str, drop_path: float, name: str):
     """x + attention(norm(x)), then x + perceptron(norm(x)); tokens (N, 1, T, C)."""
     y = token_norm(x, f"{name}.norm1")
-    x = added(x, parallel_attention(y, heads, branch, f"{name}.attn"), f"{name}.attn.sum")
+    y = parallel_attention(y, heads, branch, f"{name}.attn")
+    x = added(x, y, drop_path, f"{name}.attn.sum")
     width = x.shape[-1]
     y = token_norm(x, f"{name}.norm2")
     y = linear(y, MLP_RATIO * width, f"{name}.mlp.fc1", initializer=small_normal())
     y = keras.layers.Activation("gelu", name=f"{name}.mlp.act")(y)
     y = linear(y, width, f"{name}.mlp.fc2", initializer=small_normal())
-    return added(x, y, name)
+    return added(x, y, drop_path, name)
 
 
 def token_norm(x, name: str):
@@ -151,13 +159,20 @@ def clst(
     frame = frame_input(VARIANTS, variant, input_shape, classes, smallest=SMALLEST, fixed=fixed)
     table = VARIANTS[variant]
     blocks = table["blocks"] if depths is None else depths
+    how = table["channel_branch"], table["drop_path"]
+    rectified = {"activation": "relu", "padding": "same"}
     x = as_row(frame)
+    for number, width in enumerate(table["stem"]):
+        x = conv_norm(x, width, (1, STEM_WINDOW), f"stem.{number}", **rectified)
     for number, width in enumerate(table["widths"]):
         name, window = f"stages.{number}", (1, WINDOWS[number])
-        x = convolution(x, width, window, f"{name}.embed.0", strides=STRIDE, padding="same")
-        x = token_norm(x, f"{name}.embed.1")
+        if table["stem"]:
+            x = conv_norm(x, width, window, f"{name}.embed", strides=STRIDE, **rectified)
+        else:
+            x = convolution(x, width, window, f"{name}.embed.0", strides=STRIDE, padding="same")
+            x = token_norm(x, f"{name}.embed.1")
         for i in range(blocks[number]):
-            x = block(x, HEADS[number], table["channel_branch"], f"{name}.blocks.{i}")
+            x = block(x, HEADS[number], *how, f"{name}.blocks.{i}")
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     logits = linear(x, classes, "classifier", initializer=small_normal())
     return keras.Model(frame, logits, name=f"clst_{variant}")
@@ -169,8 +184,10 @@ def infer_arguments(state: Mapping[str, np.ndarray]) -> dict:
     if first is None or last is None:
         return {}
     gated = any(".attn.channel.conv_reduce." in name for name in state)
-    asked = (len(first), "se" if gated else "transpose")
-    known = {(t["widths"][0], t["channel_branch"]): name for name, t in VARIANTS.items()}
+    asked = (len(first), "se" if gated else "transpose", "stem.0.0.weight" in state)
+    known = {
+        (t["widths"][0], t["channel_branch"], bool(t["stem"])): name for name, t in VARIANTS.items()
+    }
     return {"variant": known[asked], "classes": len(last)} if asked in known else {}
 
 

@@ -15,7 +15,7 @@ from core.checkpoints import torch_state
 
 FEW = {"depths": (0, 1, 0)}  # of several heads, with an embedding before and behind it
 per_variant = pytest.mark.parametrize("variant", NETWORK.variants)
-per_branch = pytest.mark.parametrize("variant", ["small", "se"])  # "base" is a wider "small"
+per_branch = pytest.mark.parametrize("variant", ["small", "se"])  # each begins in its own way, too
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
