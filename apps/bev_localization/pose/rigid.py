@@ -13,7 +13,6 @@ import numpy as np
 ITERATIONS = 1000
 THRESHOLD = 0.5  # metres
 _DRAWN = 3  # indices of a sample, of which two are used: so do published runs replay
-_TOGETHER = 100  # samples judged at a time: what they need stays in the cache
 
 
 @dataclass(frozen=True)
@@ -81,26 +80,16 @@ def ransac_rigid(
         raise ValueError(f"`iterations` must be positive. Received: iterations={iterations}")
     drawn = np.random.RandomState(seed).randint(0, len(source), (iterations, _DRAWN))
     pairs = drawn[:, :2]
-    best, most = None, 0
-    for start in range(0, iterations, _TOGETHER):
-        some = pairs[start : start + _TOGETHER]
-        inliers = _agreeing(fit_rigid(source[some], target[some]), source, target, threshold)
-        counts = np.count_nonzero(inliers, axis=1)
-        place = int(counts.argmax())
-        if counts[place] > most:
-            best, most = inliers[place], int(counts[place])
-    if best is None:  # a sample may miss its own two points
-        nothing = np.zeros(len(source), bool)
-        return Consensus(np.eye(2, 3), nothing)
-    return Consensus(fit_rigid(source[best], target[best]), best)
+    from apps.bev_localization.pose import rigid_kernel
 
-
-def _agreeing(transforms, source, target, threshold: float) -> np.ndarray:
-    """Return which points each of K transforms brings near enough to theirs, bool (K, N)."""
-    placed = transforms @ np.vstack([source.T, np.ones(len(source))])
-    placed -= target.T
-    placed *= placed
-    return placed[:, 0] + placed[:, 1] < threshold**2
+    transforms = fit_rigid(source[pairs], target[pairs])
+    columns, aims = np.ascontiguousarray(source.T), np.ascontiguousarray(target.T)
+    counts = rigid_kernel.counts(transforms, columns, aims, threshold**2)
+    best = int(counts.argmax())
+    if not counts[best]:  # a sample may miss its own two points
+        return Consensus(np.eye(2, 3), np.zeros(len(source), bool))
+    inliers = rigid_kernel.agreeing(transforms[best], columns, aims, threshold**2)
+    return Consensus(fit_rigid(source[inliers], target[inliers]), inliers)
 
 
 def between_centres(transform: np.ndarray, offset: np.ndarray) -> np.ndarray:

@@ -216,6 +216,35 @@ def test_means_stand_under_their_own_names():
     assert math.isnan(pose_scores([]).rate)
 
 
+def test_matches_are_those_of_opencv_whatever_a_product_rounds():
+    import cv2
+
+    rng = np.random.default_rng(1)
+    database = rng.standard_normal((300, 128), dtype=np.float32)
+    database /= np.linalg.norm(database, axis=1, keepdims=True)
+    database[200:250] = database[:50]  # of equals the first
+    database[250:] = database[:50] + np.float32(1e-6) * rng.standard_normal((50, 128))
+    query = np.concatenate([database, np.float32(3) * database[::-1], np.zeros((3, 128), "f4")])
+    _, expected = cv2.batchDistance(query, database, cv2.CV_32F, normType=cv2.NORM_L2, K=1)
+    np.testing.assert_array_equal(nearest(query, database), expected[:, 0])
+
+
+def test_the_consensus_is_that_of_counting_one_by_one():
+    rng = np.random.default_rng(2)
+    source = rng.uniform(-40, 40, (90, 2))
+    target = moved(rigid(150, 1.0, -2.0), source) + rng.normal(0, 0.2, (90, 2))
+    target[30:] = rng.uniform(-40, 40, (60, 2))
+    found = ransac_rigid(source, target, iterations=200, seed=5)
+    pairs = np.random.RandomState(5).randint(0, 90, (200, 3))[:, :2]
+    best = np.zeros(90, bool)
+    for pair in pairs:
+        fit = fit_rigid(source[pair], target[pair])
+        agree = np.linalg.norm(moved(fit, source) - target, axis=1) < 0.5
+        best = agree if agree.sum() > best.sum() else best
+    np.testing.assert_array_equal(found.inliers, best)
+    np.testing.assert_allclose(found.transform, fit_rigid(source[best], target[best]), atol=1e-12)
+
+
 def test_a_pose_takes_milliseconds(images):
     small = np.random.default_rng(0).standard_normal((26, 26, 128)).astype(np.float32)
     taken = []
@@ -224,4 +253,4 @@ def test_a_pose_takes_milliseconds(images):
         query = local_view(images["place_png/town"], small)
         estimate_pose(query, local_view(images["place_png/town_revisit"], small), PLACE)
         taken.append(time.thread_time() - start)
-    assert min(taken) < 0.06  # twice the aim, for slow machines
+    assert min(taken) < 0.03  # the aim; measured a third of it
