@@ -22,34 +22,17 @@ def about_source(task: Task, source: Path) -> About:
     Raises:
         UserError: When the run or the file is damaged or has no weights.
     """
-    from core.files import sha256
-    from core.model_card import ModelCard
-    from core.run_folder import RunFolder, versions
+    from core.identity import identify
+    from core.run_folder import versions
 
-    if source.is_dir():
-        run = RunFolder(source, app=task.name)
-        weights = run.file("model.keras")
-        if not weights.is_file():
-            raise UserError(
-                f"{source}: holds no model.keras yet; finish the training with --resume."
-            )
-        card, fingerprint = run.card, sha256(weights)
-        simulated = run.config.compress.get("method") == "quantize"
-        precision = "integers, simulated" if simulated else "float32"
-    else:
-        from core.tflite.metadata import extract
-
-        document = extract(source)
-        card = ModelCard.from_dict(document.get("model_card", {}), source=str(source))
-        fingerprint = str(document.get("model_sha256") or sha256(source))
-        precision = str(document.get("precision", "unknown"))
+    card, found = identify(source, task.name)
     return About(
-        network=card.network,
-        variant=card.variant,
-        weights=fingerprint,
-        source=source.resolve().name,
-        precision=precision,
-        input_size=tuple(card.input_size),
+        network=found.network,
+        variant=found.variant,
+        weights=found.weights,
+        source=found.source,
+        precision=found.precision,
+        input_size=found.input_size,
         metric=card.decode.get("metric", "euclidean"),
         gossamer=versions().get("gossamer-keras", "unknown"),
     )
