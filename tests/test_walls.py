@@ -39,6 +39,7 @@ MAY_WRITE = {
     "core.data.video_writing": "OpenCV writes a video",
     "apps.person_reid.embeddings": "arrays of an index",
     "apps.person_reid.task": "an array in memory",
+    "apps.bev_localization.maps.archive": "arrays of a map",
     "apps.person_reid.simulation": "thousands of drawings, in a folder aside",
     "apps.modulation_recognition.signals.shards": "arrays of a shard",
     "apps.person_reid.data.cuhk03_mat": "thousands of crops, in a folder aside",

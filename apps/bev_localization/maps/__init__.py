@@ -1,0 +1,1 @@
+"""Maps: what is kept of scans whose poses are known, so that a later scan is found among them."""
