@@ -59,7 +59,11 @@ def compare(
     split: opt.Split = None,
     samples: Annotated[int | None, opt.SAMPLES] = None,
     protocol: Annotated[
-        str, typer.Option(metavar="hawp|lcnn", help="Whose way of drawing and thresholds F^H has.")
+        str,
+        typer.Option(
+            metavar="hawp|lcnn|lcnn_merged",
+            help="Whose drawing and thresholds F^H has; the last merges segments first (†).",
+        ),
     ] = "hawp",
     calls: Annotated[int, opt.CALLS] = 50,
     settings: opt.Settings = None,

@@ -19,6 +19,7 @@ from apps.line_segments.metrics.heatmap import (
     summarised,
 )
 from apps.line_segments.metrics.matching import RADIUS
+from apps.line_segments.metrics.merging import merged
 from core.errors import one_of
 from core.task import Scores
 
@@ -36,16 +37,19 @@ class Protocol:
         raster: Which program draws segments as pixels.
         thresholds: Of scores in 0..1, ascending.
         program: Whose thresholds they are, in words.
+        merges: Whether segments that a surer one told are taken out first (†).
     """
 
     raster: str
     thresholds: tuple[float, ...]
     program: str
+    merges: bool = False
 
 
 PROTOCOLS = {
     "hawp": Protocol("hawp", HAWP_THRESHOLDS, "HAWP's"),
     "lcnn": Protocol("lcnn", LCNN_THRESHOLDS, "L-CNN's"),
+    "lcnn_merged": Protocol("lcnn", LCNN_THRESHOLDS, "L-CNN's", merges=True),
 }
 
 
@@ -122,6 +126,8 @@ def line_scores(
     from apps.line_segments.metrics.structural import structural_scores
 
     chosen = protocol_named(protocol)
+    if chosen.merges:
+        named = [(name, merged(case, RADIUS)) for name, case in named]
     cases = [case for _, case in named]
     thresholds = thresholds_for(cases, chosen)
     regular = thresholds == chosen.thresholds
@@ -174,8 +180,9 @@ def _in_words(protocol: Protocol, thresholds: Sequence[float], regular: bool) ->
         which = f"{len(thresholds)} thresholds"
         if len(thresholds) == len(protocol.thresholds):
             which = f"{protocol.program} {which}"
+    merging = f"merging (†) within {RADIUS:g}" if protocol.merges else "no merging"
     return (
         f"F^H and AP^H: pixels drawn as {protocol.program} program does, matched one to one within "
-        f"{RADIUS:g} of the diagonal, {SUMMARIES[HEADLINE]}, {which}, no merging of segments; sAP "
+        f"{RADIUS:g} of the diagonal, {SUMMARIES[HEADLINE]}, {which}, {merging} of segments; sAP "
         "at 128x128, predictions sorted by score; rows of an image at the best threshold of all"
     )
