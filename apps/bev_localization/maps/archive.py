@@ -40,7 +40,7 @@ def _fill(temporary: Path, arrays: Mapping[str, np.ndarray]) -> None:
             entry = zipfile.ZipInfo(f"{name}.npy")  # no time: the same map, the same bytes
             with archive.open(entry, "w", force_zip64=True) as stream:
                 stream.write(_header(kept, archive.fp.tell()))  # type: ignore[union-attr]
-                stream.write(memoryview(kept.reshape(-1).view(np.uint8)))
+                stream.write(kept.reshape(-1).view(np.uint8).data)
 
 
 def _header(array: np.ndarray, start: int) -> bytes:

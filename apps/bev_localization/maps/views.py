@@ -36,6 +36,24 @@ class View:
     local: LocalView
 
 
+def recipe_of(card: ModelCard, name: str) -> BevRecipe:
+    """Return the recipe of the images a network takes, which its card holds.
+
+    Args:
+        card: Its model card.
+        name: Of the network, for errors.
+
+    Raises:
+        UserError: When the card tells of none.
+    """
+    try:
+        return BevRecipe(**card.decode["recipe"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{name}: does not tell the recipe of its BEV images; import or export it again."
+        ) from error
+
+
 def image_of(sample: Sample, recipe: BevRecipe) -> np.ndarray:
     """Return the density image of a sample, uint8 (side, side); a ready one is read.
 

@@ -1,0 +1,57 @@
+"""The scans that a user asks about: files, folders and data sets, with poses or without."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from apps.bev_localization.data import READERS
+from apps.bev_localization.data.clouds import SUFFIXES
+from apps.bev_localization.data.records import LAYOUTS
+from apps.bev_localization.data.samples import IMAGE, scan_samples
+from core.data.images import SUFFIXES as PICTURES
+from core.data.index import Sample
+from core.data.readers import read_with
+from core.errors import UserError, no_such, not_found
+
+_BINARY = ".bin"
+
+
+def query_samples(paths: Sequence[Path], format: str | None = None) -> list[Sample]:
+    """Return the scans that paths name.
+
+    Args:
+        paths: Scans (.pcd, .ply, .bin), ready images, folders of them, data sets.
+        format: A reader of folders, or a layout of the points in .bin files; None recognises
+            folders and takes KITTI's points.
+
+    Raises:
+        UserError: When there is nothing, the format is unknown, or two scans have one name.
+    """
+    if format is not None and format not in {*READERS, *LAYOUTS}:
+        raise no_such("format", format, [*READERS, *LAYOUTS])
+    found: dict[str, Sample] = {}
+    for path in paths:
+        for sample in _of(path, format):
+            if sample.id in found:
+                raise UserError(
+                    f"{sample.inputs[0]}: a second scan is called '{sample.id}' and its result "
+                    "would overwrite the first one's; localize them one after the other."
+                )
+            found[sample.id] = sample
+    return list(found.values())
+
+
+def _of(path: Path, format: str | None) -> Sequence[Sample]:
+    if not path.exists():
+        raise not_found(path)
+    if path.is_dir():
+        return read_with(READERS, path, format if format in READERS else "auto").samples
+    ending = path.suffix.lower()
+    if ending in PICTURES:
+        layout = IMAGE
+    elif ending in (*SUFFIXES, _BINARY):
+        layout = format if format in LAYOUTS else "kitti"
+    else:
+        raise UserError(f"{path}: is no scan; pass .pcd, .ply or .bin files, or their folder.")
+    return scan_samples([path], path.resolve().parent.name or "scans", layout)
