@@ -29,9 +29,12 @@ class PlaceIndex:
 
     @property
     def nbytes(self) -> int:
-        """Memory of the descriptors and of the projection."""
-        extra = self.projection
-        return self.stored.nbytes + (extra.mean.nbytes + extra.components.nbytes if extra else 0)
+        """Memory of the descriptors, and of the projection and what is searched after it."""
+        if self.projection is None:
+            return self.stored.nbytes
+        searched = self.stored.size * np.dtype(np.float32).itemsize
+        extra = self.projection.mean.nbytes + self.projection.components.nbytes
+        return self.stored.nbytes + searched + extra
 
     def search(
         self, descriptors: np.ndarray, top: int = 1, *, backend: str = "numpy"
@@ -58,12 +61,11 @@ class PlaceIndex:
         _refuse_infinite(queries, "The query's descriptor")
         if self.projection is not None:
             queries = self.projection(queries)
-            short = ExactSearch(self.stored.astype(np.float32))  # float16 stays what is held
-            return short.nearest(queries, top, backend=backend)
-        return self._whole.nearest(queries, top, backend=backend)
+        return self._search.nearest(queries, top, backend=backend)
 
     @cached_property
-    def _whole(self) -> ExactSearch:
+    def _search(self) -> ExactSearch:
+        """What is searched: the descriptors as float32, which shortened ones become once."""
         return ExactSearch(self.stored)
 
 

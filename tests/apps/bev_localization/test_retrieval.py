@@ -83,7 +83,7 @@ def test_a_projection_shortens_the_map_and_finds_the_same_places():
     database /= np.linalg.norm(database, axis=1, keepdims=True)
     short = build_index(database, dimensions=8)
     assert short.stored.dtype == np.float16 and short.stored.shape == (300, 8)
-    assert short.nbytes == 300 * 16 + 9 * 1500 * 4
+    assert short.nbytes == 300 * (16 + 32) + 9 * 1500 * 4
     np.testing.assert_allclose(np.linalg.norm(short.stored.astype(float), axis=1), 1, atol=1e-3)
     noisy = database[::7] + 0.002 * rng.standard_normal((43, 1500)).astype(np.float32)
     assert (short.search(noisy)[0][:, 0] == np.arange(0, 300, 7)).mean() > 0.95
