@@ -29,12 +29,11 @@ class PlaceIndex:
 
     @property
     def nbytes(self) -> int:
-        """Memory of the descriptors, and of the projection and what is searched after it."""
+        """Memory of all that a search needs: descriptors, their sketch, the projection."""
         if self.projection is None:
-            return self.stored.nbytes
-        searched = self.stored.size * np.dtype(np.float32).itemsize
+            return self._search.nbytes
         extra = self.projection.mean.nbytes + self.projection.components.nbytes
-        return self.stored.nbytes + searched + extra
+        return self.stored.nbytes + self._search.nbytes + extra
 
     def search(
         self, descriptors: np.ndarray, top: int = 1, *, backend: str = "numpy"

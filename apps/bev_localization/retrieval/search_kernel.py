@@ -17,20 +17,83 @@ def _summed(row, query):
     return total
 
 
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def _product(codes, query):
+    total = np.float32(0.0)
+    for i in range(len(codes)):
+        total += np.float32(codes[i]) * query[i]
+    return total
+
+
 @njit(cache=True, nogil=True)
-def squared_distances(rows, query, chosen):
+def sketched(rows, length):
+    """Return the first numbers of rows in a byte each, and how far off that is.
+
+    Args:
+        rows: float32 (N, D).
+        length: How many numbers.
+
+    Returns:
+        int8 (N, length); float32 (N,) each: what a code of 1 is worth, the squared length of what
+        is coded so, and its distance to the numbers themselves.
+    """
+    codes = np.empty((len(rows), length), np.int8)
+    steps, norms = np.empty(len(rows), np.float32), np.empty(len(rows), np.float32)
+    errors = np.empty(len(rows), np.float32)
+    for i in range(len(rows)):
+        row = rows[i]
+        largest = np.float32(0.0)
+        for j in range(length):
+            largest = max(largest, abs(row[j]))
+        step = max(largest / np.float32(127), np.float32(1e-30))
+        norm, error = 0.0, 0.0
+        for j in range(length):
+            code = np.rint(row[j] / step)
+            codes[i, j] = np.int8(code)
+            norm += (code * step) ** 2
+            error += (row[j] - code * step) ** 2
+        steps[i], norms[i], errors[i] = step, norm, np.sqrt(error)
+    return codes, steps, norms, errors
+
+
+@njit(cache=True, nogil=True)
+def rough_distances(codes, steps, norms, query):
+    """Return the squared distances of what is sketched to a query, float32 (N,).
+
+    Args:
+        codes, steps, norms: Of `sketched`.
+        query: float32, as long as a row of codes.
+    """
+    own = _product_of_floats(query)
+    found = np.empty(len(codes), np.float32)
+    for i in range(len(codes)):
+        found[i] = own + norms[i] - np.float32(2) * steps[i] * _product(codes[i], query)
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _product_of_floats(query):
+    total = 0.0
+    for i in range(len(query)):
+        total += query[i] * query[i]
+    return np.float32(total)
+
+
+@njit(cache=True, nogil=True)
+def squared_distances(rows, query, chosen, begin=0):
     """Return the squared distances of rows of a matrix to a query, float64 (C,).
 
     Args:
         rows: float32 (N, D).
         query: float32 (D,).
         chosen: int64 (C,), which rows. Equal rows have equal distances.
+        begin: The first number that counts.
     """
     found = np.empty(len(chosen))
     for i in range(len(chosen)):
         row = rows[chosen[i]]
         total = 0.0
-        for start in range(0, len(query), _CHUNK):
+        for start in range(begin, len(query), _CHUNK):
             total += _summed(row[start : start + _CHUNK], query[start : start + _CHUNK])
         found[i] = total
     return found

@@ -11,6 +11,7 @@ from golden_files import GOLDEN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apps.bev_localization.retrieval import search
 from apps.bev_localization.retrieval.clusters import assignment, netvlad_clusters
 from apps.bev_localization.retrieval.index import build_index
 from apps.bev_localization.retrieval.loop_closure import (
@@ -72,8 +73,24 @@ def test_search_finds_what_comparing_all_finds(seed, places, top, long):
     together, distances = index.search(queries, top)
     np.testing.assert_array_equal(together, expected)
     np.testing.assert_allclose(distances, apart, atol=1e-4)
-    alone = [index.search(query, top) for query in queries]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "_SMALL", 0)  # as of a large map: by bytes first
+        patch.setattr(search, "_MANY", 3)
+        alone = [index.search(query, top) for query in queries]
     np.testing.assert_array_equal(np.concatenate([found for found, _ in alone]), expected)
+
+
+def test_places_that_hardly_differ_are_told_apart(monkeypatch):
+    """By less than a byte a number tells, and of any length."""
+    monkeypatch.setattr(search, "_SMALL", 0)
+    rng = np.random.default_rng(3)
+    database = 7 * unit(rng, 1, 3000) + 1e-4 * rng.standard_normal((60, 3000), dtype=np.float32)
+    queries = database[:5] + 1e-5 * rng.standard_normal((5, 3000), dtype=np.float32)
+    index = build_index(database)
+    places, _ = index.search(queries, 4)
+    apart = np.linalg.norm(queries[:, None].astype(float) - database[None], axis=2)
+    np.testing.assert_array_equal(places, np.argsort(apart, axis=1)[:, :4])
+    assert index.nbytes == 60 * (4 * 3000 + 2625 + 12)
 
 
 def test_a_projection_shortens_the_map_and_finds_the_same_places():
