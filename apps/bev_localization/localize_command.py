@@ -62,7 +62,7 @@ def localize(
             help="Keypoints are middles of pixels; corners are what published numbers take.",
         ),
     ] = True,
-    seed: Annotated[int, opt.SEED] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the poses that are tried.")] = 0,
     pictures: Annotated[
         bool, typer.Option("--pictures/--no-pictures", help="Draw scan and map, with --out.")
     ] = True,
@@ -162,6 +162,7 @@ def _entry(found: PlaceMap, sample: Sample, fix: Fix) -> dict[str, Any]:
     x, y, z = (None, None, None) if fix.pose is None else fix.pose[:3, 3].tolist()
     return {
         "input": sample.inputs[0],
+        "name": sample.id,
         "on_map": fix.on_map,
         "place": found.ids[fix.place],
         "distance": fix.distance,
@@ -181,7 +182,7 @@ def _show(document: dict[str, Any], out: Path | None) -> None:
     results = document["results"]
     rows = [
         (
-            Path(row["input"]).name, row["place"] if row["on_map"] else "not on this map",
+            row["name"], row["place"] if row["on_map"] else "not on this map",
             *(row[name] if row["on_map"] else None for name in ("x", "y", "yaw")),
             row["distance"], f"{row['inliers']} of {row['matches']}", row["confidence"],
         )
@@ -196,4 +197,5 @@ def _show(document: dict[str, Any], out: Path | None) -> None:
     say(f"{there} of {len(results)} scans are on {document['map']} ({document['places']} places)")
     say("Confidence: the share of a scan's keypoints whose matches agree with its pose.")
     if out is not None:
-        say(f"Saved: pictures, {RECORD} and {TABLE} in {out}")
+        drawn = "pictures, " if any(row["files"] for row in results) else ""
+        say(f"Saved: {drawn}{RECORD} and {TABLE} in {out}")

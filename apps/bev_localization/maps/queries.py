@@ -31,8 +31,9 @@ def query_samples(paths: Sequence[Path], format: str | None = None) -> list[Samp
     if format is not None and format not in {*READERS, *LAYOUTS}:
         raise no_such("format", format, [*READERS, *LAYOUTS])
     found: dict[str, Sample] = {}
+    folders = _distinct_folders([path for path in paths if path.is_file()])
     for path in paths:
-        for sample in _of(path, format):
+        for sample in _of(path, format, folders):
             if sample.id in found:
                 raise UserError(
                     f"{sample.inputs[0]}: a second scan is called '{sample.id}' and its result "
@@ -42,7 +43,18 @@ def query_samples(paths: Sequence[Path], format: str | None = None) -> list[Samp
     return list(found.values())
 
 
-def _of(path: Path, format: str | None) -> Sequence[Sample]:
+def _distinct_folders(files: Sequence[Path]) -> dict[Path, str]:
+    """Return what the folder of each file is called: as many of its parents as tell all apart."""
+    parts = {path: path.resolve().parts[1:-1] for path in files}
+    names: dict[Path, str] = {}
+    for depth in range(1, max(map(len, parts.values()), default=0) + 1):
+        names = {path: "/".join(own[-depth:]) for path, own in parts.items()}
+        if len({(name, path.name) for path, name in names.items()}) == len(files):
+            break
+    return names
+
+
+def _of(path: Path, format: str | None, folders: dict[Path, str]) -> Sequence[Sample]:
     if not path.exists():
         raise not_found(path)
     if path.is_dir():
@@ -54,4 +66,4 @@ def _of(path: Path, format: str | None) -> Sequence[Sample]:
         layout = format if format in LAYOUTS else "kitti"
     else:
         raise UserError(f"{path}: is no scan; pass .pcd, .ply or .bin files, or their folder.")
-    return scan_samples([path], path.resolve().parent.name or "scans", layout)
+    return scan_samples([path], folders.get(path) or "scans", layout)

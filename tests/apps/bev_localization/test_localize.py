@@ -177,3 +177,18 @@ def test_users_name_files_folders_and_layouts(world, tmp_path):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(UserError, match="is no scan"):
         query_samples([tmp_path / "a.txt"])
+
+
+def test_scans_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    def names(*paths):
+        for path in paths:
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_bytes(bytes(16))
+        return [sample.id for sample in query_samples([tmp_path / path for path in paths])]
+
+    assert names("00/velodyne/1.bin", "00/velodyne/2.bin") == ["velodyne/1.bin", "velodyne/2.bin"]
+    assert names("a/1.bin", "b/1.bin") == ["a/1.bin", "b/1.bin"]
+    assert names("00/velodyne/1.bin", "01/velodyne/1.bin") == [
+        "00/velodyne/1.bin",
+        "01/velodyne/1.bin",
+    ]
