@@ -11,8 +11,9 @@ import numpy as np
 from apps.bev_localization.data.samples import pose_of, sequences, trajectory_of
 from apps.bev_localization.images.recipes import BevRecipe
 from apps.bev_localization.maps.map_file import About, Place, PlaceMap, read_map, write_map
-from apps.bev_localization.maps.views import views
-from apps.bev_localization.pose.keypoints import THRESHOLD
+from apps.bev_localization.maps.views import View, views
+from apps.bev_localization.pose.estimation import LocalView
+from apps.bev_localization.pose.keypoints import THRESHOLD, fast_keypoints
 from apps.bev_localization.retrieval.index import build_index
 from core.data.index import Index, Sample
 from core.engines import Engine
@@ -54,6 +55,7 @@ def build_map(
     *,
     dimensions: int | None = None,
     features: str = "int8",
+    keypoints: int | None = None,
     root: str | Path = "",
     synthetic: bool = False,
     batch: int = 4,
@@ -70,6 +72,7 @@ def build_map(
         model: Which network it is.
         dimensions: Of shortened descriptors; None keeps them whole.
         features: How local features are stored, int8 or float16.
+        keypoints: Of a place that are kept at most, the surest; None keeps all.
         root, synthetic, gossamer: As of `About`.
         batch: Images that go through the network at once.
         advance: Called with the number of scans done.
@@ -85,7 +88,8 @@ def build_map(
             raise error or UserError(f"{sample.id}: cannot be read.")
         pose = pose_of(sample)
         assert pose is not None
-        places.append(Place(sample.id, pose, view.image, view.descriptor, view.local))
+        local = view.local if keypoints is None else surest(view, keypoints)
+        places.append(Place(sample.id, pose, view.image, view.descriptor, local))
     index = build_index(np.stack([place.descriptor for place in places]), dimensions=dimensions)
     about = About(
         model=model,
@@ -98,6 +102,13 @@ def build_map(
         gossamer=gossamer,
     )
     return read_map(write_map(path, about, places, index))
+
+
+def surest(view: View, most: int) -> LocalView:
+    """Return at most so many keypoints of a view, those of the largest response, in their order."""
+    responses = fast_keypoints(view.image, threshold=THRESHOLD).responses
+    kept = np.sort(np.argsort(-responses, kind="stable")[:most])
+    return LocalView(view.local.pixels[kept], view.local.features[kept])
 
 
 def _spaced(samples: Sequence[Sample], spacing: float) -> list[Sample]:

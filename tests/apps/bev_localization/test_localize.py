@@ -8,12 +8,13 @@ from lidar_street import RECIPE, SPACING, pose, started_engine, write_street
 
 from apps.bev_localization.data import READERS
 from apps.bev_localization.data.samples import pose_of, scan_samples
-from apps.bev_localization.maps.building import build_map, mapped_samples
+from apps.bev_localization.maps.building import build_map, mapped_samples, surest
 from apps.bev_localization.maps.localizing import Rules, localize
 from apps.bev_localization.maps.pictures import MAP_COLOUR, SCAN_COLOUR, localized_picture, overlay
 from apps.bev_localization.maps.queries import query_samples
 from apps.bev_localization.maps.views import view_of, views
 from apps.bev_localization.pose.errors import pose_error, relative_truth
+from apps.bev_localization.pose.keypoints import fast_keypoints
 from core.data.readers import read_with
 from core.errors import UserError
 from core.identity import Identity
@@ -141,6 +142,19 @@ def test_the_overlay_lies_where_the_pose_says():
     assert (rows.tolist(), columns.tolist()) == ([middle - 11], [middle])
     alone = overlay(place, query, None, RECIPE, RECIPE.side)
     assert not (alone == SCAN_COLOUR).all(axis=2).any()
+
+
+def test_a_map_may_keep_the_surest_keypoints_only(looked):
+    view = looked["map"][5][1]
+    responses = fast_keypoints(view.image).responses
+    kept = surest(view, 20)
+    assert len(kept.pixels) == 20
+    whole = view.local.pixels.tolist()
+    places = [whole.index(one) for one in kept.pixels.tolist()]
+    assert places == sorted(places)
+    assert responses[places].min() >= np.delete(responses, places).max()
+    np.testing.assert_array_equal(kept.features, view.local.features[places])
+    assert len(surest(view, 10_000).pixels) == len(whole)
 
 
 def test_sequences_of_several_frames_are_not_mixed_and_places_are_spaced(world):
