@@ -82,6 +82,11 @@ def build_map(
             dimensions: a map with a gap would not say where it has one.
     """
     trajectory_of(samples)  # before the work
+    if dimensions is not None and dimensions >= len(samples):
+        raise UserError(
+            f"Descriptors cannot be shortened to {dimensions} numbers, as {len(samples)} places "
+            "span less; keep fewer or map more places."
+        )
     places = []
     for sample, view, error in views(engine, samples, recipe, batch=batch, advance=advance):
         if view is None:
