@@ -30,6 +30,7 @@ from core.checkpoints.archives import DAMAGE, read_archive
 from core.documents import parse_json
 from core.errors import UserError, near_miss
 from core.files import refuse_special, write_atomic
+from core.identity import Identity
 
 FORMAT, VERSION = "gossamer reid embeddings", 1
 METRICS = ("euclidean", "cosine")
@@ -43,15 +44,10 @@ _SMALLEST_NORM = 1e-12
 
 
 @dataclass(frozen=True)
-class About:
+class About(Identity):
     """Where embeddings come from.
 
     Attributes:
-        network, variant: Catalog name and variant.
-        weights: SHA-256 of the run's model.keras; a .tflite file has that of the run it is made of.
-        source: Name of the run folder or file.
-        precision: "float32" for a run, otherwise that of the file.
-        input_size: (height, width) of the network's input.
         metric: The distance they are compared by, one of `METRICS`.
         normalised: Whether they are scaled to length one.
         root: Folder that the names begin at.
@@ -62,12 +58,6 @@ class About:
         gossamer: Version of the suite.
     """
 
-    network: str
-    variant: str
-    weights: str
-    source: str
-    precision: str
-    input_size: tuple[int, ...]
     metric: str
     normalised: bool = False
     root: str = ""
@@ -76,14 +66,6 @@ class About:
     backend: str = BACKENDS[0]
     synthetic: bool = False
     gossamer: str = "unknown"
-
-    def described(self) -> str:
-        """Return the network in words: what must be the same on both sides of a comparison."""
-        height, width = self.input_size
-        return (
-            f"{self.network} {self.variant} at {height}x{width} with the weights "
-            f"{self.weights[:8]} ('{self.source}')"
-        )
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,12 +28,7 @@ def about_source(task: Task, source: Path) -> About:
 
     card, found = identify(source, task.name)
     return About(
-        network=found.network,
-        variant=found.variant,
-        weights=found.weights,
-        source=found.source,
-        precision=found.precision,
-        input_size=found.input_size,
+        **dataclasses.asdict(found),
         metric=card.decode.get("metric", "euclidean"),
         gossamer=versions().get("gossamer-keras", "unknown"),
     )
@@ -51,13 +47,12 @@ def check_same_network(index: Path, about: About, now: About) -> None:
     Raises:
         UserError: When network, variant, weights, input size or normalisation differ.
     """
-    for name in ("network", "variant", "weights", "input_size"):
-        if getattr(about, name) != getattr(now, name):
-            raise UserError(
-                f"{index}: was made by {about.described()}, but the queries would be embedded by "
-                f"{now.described()}, and embeddings of different networks cannot be compared; "
-                "search with the former or index the images again with the latter."
-            )
+    if not about.is_same_network(now):
+        raise UserError(
+            f"{index}: was made by {about.described()}, but the queries would be embedded by "
+            f"{now.described()}, and embeddings of different networks cannot be compared; search "
+            "with the former or index the images again with the latter."
+        )
     if about.normalised != now.normalised:
         raise UserError(
             f"{index}: its embeddings are {NORMALISED[about.normalised]}, those of the queries "
