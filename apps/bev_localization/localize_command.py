@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from apps.bev_localization.maps.localizing import CANDIDATES, LEAST_INLIERS
+from apps.bev_localization.maps import CANDIDATES, LEAST_INLIERS
 from core.command_line import options as opt
 from core.command_line.program import task_of
 from core.command_line.tables import csv_text, say, show_json, show_table

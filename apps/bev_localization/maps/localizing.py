@@ -7,15 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from apps.bev_localization.maps import CANDIDATES, LEAST_INLIERS
 from apps.bev_localization.maps.map_file import PlaceMap
 from apps.bev_localization.maps.views import View
 from apps.bev_localization.pose.estimation import PoseEstimate, estimate_pose
 from apps.bev_localization.pose.rigid import ITERATIONS, heading
 from apps.bev_localization.pose.rigid import THRESHOLD as INLIER
-
-# Of untrained networks in a simulated town: of scans from another town 2 % reach it by chance.
-LEAST_INLIERS = 12
-CANDIDATES = 3
 
 
 @dataclass(frozen=True)

@@ -13,46 +13,13 @@ from json_outputs import validator
 from lidar_street import RECIPE, SPACING, pose, started_engine, write_street
 from typer.testing import CliRunner
 
-from apps.bev_localization.build_map_command import build_map
+from apps.bev_localization.cli import app
 from apps.bev_localization.data import READERS
-from apps.bev_localization.localize_command import localize
 from apps.bev_localization.models.rein import NETWORK
-from core.command_line.program import Command
-from core.command_line.shared import bind
 from core.data.images import read_image
 from core.data.readers import read_with
 from core.export.convert import to_tflite
-from core.task import Task
 from core.tflite.metadata import embed
-
-
-class StreetTask(Task):
-    """As much of a task as maps need: it reads scans, and knows its network."""
-
-    name, headline = "bev", "recall_1"
-    networks = {"rein": NETWORK}
-    readers = READERS
-
-    def with_splits(self, index):
-        return index
-
-    def load(self, sample, card):
-        raise NotImplementedError
-
-    def objective(self, config):
-        raise NotImplementedError
-
-    def decode(self, outputs, sample, card):
-        raise NotImplementedError
-
-    def score(self, results, card, *, quick=False):
-        raise NotImplementedError
-
-
-TASK = StreetTask()
-app = bind("bev", "maps", f"{__name__}:TASK")
-app.command("build-map", cls=Command)(build_map)
-app.command("localize", cls=Command)(localize)
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +83,25 @@ def test_scans_are_localized_listed_and_drawn(world, tmp_path):
     assert [row["place"] for row in rows[:2]] == ["map/000002.bin", "map/000004.bin"]
     assert read_image(tmp_path / "found/back/000000_map.png").shape[2] == 3
     assert len(list((tmp_path / "found").rglob("*_map.png"))) == 3
+
+
+def test_what_is_printed_for_programs_fits_its_schema(world, tmp_path):
+    out = tmp_path / "again.npz"
+    code, told, _ = run(
+        "build-map", world / "model.tflite", world / "map", "--out", out, "--pca", 5, "--json"
+    )
+    about = json.loads(told)  # conftest holds it to its schema
+    assert code == 0 and about["places"] == 8 and about["recipe"]["name"] == "coarse"
+    assert about["descriptor"] == {"numbers": 5, "type": "float16"}
+    assert about["file_bytes"] == out.stat().st_size
+    code, told, _ = run(
+        "localize", out, world / "back", "--model", world / "model.tflite", "--json"
+    )
+    found = json.loads(told)
+    assert code == 0 and [one["place"] for one in found["results"]] == [
+        "map/000002.bin",
+        "map/000004.bin",
+    ]
 
 
 def test_thresholds_decide_what_is_on_the_map(world):
