@@ -44,6 +44,7 @@ APPS = {
     "aqua": App("aqua", "apps.underwater_species", "underwater species"),
     "modrec": App("modrec", "apps.modulation_recognition", "modulation of radio signals"),
     "lines": App("lines", "apps.line_segments", "line segments of photographs"),
+    "bev": App("bev", "apps.bev_localization", "where a LiDAR scan was taken"),
 }
 
 SYSTEMS = {
@@ -98,6 +99,8 @@ SYSTEMS = {
     ),
     "lsdnet": System("lines", "LSDNet (IEEE Access 2022)", "apps.line_segments.models.lsdnet"),
     "mlsd": System("lines", "M-LSD (AAAI 2022)", "apps.line_segments.models.mlsd"),
+    # BEVPlace of 2023 takes images and sampling points; it is a model without a place here.
+    "rein": System("bev", "REIN of BEVPlace++ (T-RO 2025)", "apps.bev_localization.models.rein"),
     "ghostnetv2": System(BACKBONE, "GhostNetV2 (NeurIPS 2022)", "core.backbones.ghostnetv2"),
     "mobilenetv2": System(BACKBONE, "MobileNetV2 (CVPR 2018)", "core.backbones.mobilenetv2"),
     "squeezenet": System(BACKBONE, "SqueezeNet 1.1 (arXiv 2016)", "core.backbones.squeezenet"),

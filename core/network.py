@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.errors import no_such
+from core.errors import UserError, no_such
 from core.model_card import ModelCard
 
 CLASSIFIER = "classifier"  # what published networks call their last layer
@@ -42,6 +42,7 @@ class Network:
             None where it is one itself.
         smallest: Least height and width of an input.
         any_size: Whether a model's sides may be open (None); not where positions have weights.
+        square: Whether height and width must be equal, as where a network turns its input.
         kept: Regular expression of the layers whose outputs a training on large inputs keeps; what
             lies between is computed again (`core.training.recompute`). Empty: all is kept.
     """
@@ -61,6 +62,7 @@ class Network:
     backbone: Callable[[str], tuple[str, str]] | None = None
     smallest: int = 1
     any_size: bool = True
+    square: bool = False
     kept: str = ""
 
     def check_variant(self, variant: str | None) -> str:
@@ -70,6 +72,20 @@ class Network:
         if variant not in self.variants:
             raise no_such("variant", variant, self.variants)
         return variant
+
+    def check_square(self, name: str, size: Sequence[int]) -> None:
+        """Raise a `UserError` for an input of unequal sides where the network takes none such.
+
+        Args:
+            name: Of the network.
+            size: The input's sides.
+        """
+        if self.square and len(set(size)) > 1:
+            shown = "x".join(map(str, size))
+            raise UserError(
+                f"Input size {shown} does not fit {name}, which turns its input: height and width "
+                f"must be equal, such as {max(size)}x{max(size)}."
+            )
 
     def published(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Return a checkpoint's arrays by the published names, wrappers' prefixes taken off."""

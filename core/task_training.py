@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from core.config import TrainConfig
     from core.data.index import Index
+    from core.data.pipeline import TrainingData
     from core.finetuning.frozen import FrozenFeatures
     from core.model_card import ModelCard
     from core.network import Network
@@ -40,6 +41,42 @@ class HowTrained:
         Asked once, when a training begins that starts from no other run.
         """
         return []
+
+    def start_network(self, model, data: TrainingData, config: TrainConfig) -> list[str]:
+        """Give a new network what only training samples tell (clusters); return what was done.
+
+        Asked once, after `bring_weights`, when a training begins that starts from no other run.
+        All randomness comes from `config.seed`, so that a training that is killed in its first
+        epoch and begins anew starts alike.
+
+        Args:
+            model: The network, whose weights may be set.
+            data: Gives samples as a training sees them (`TrainingData.inputs`).
+            config: The choices.
+        """
+        return []
+
+    def mined_order(
+        self,
+        index: Index,
+        config: TrainConfig,
+        rng: np.random.Generator,
+        outputs: Callable[[], list[np.ndarray]],
+    ) -> list[np.ndarray] | None:
+        """Return an epoch's batches where they depend on what the network makes of the samples.
+
+        Asked when an epoch begins, in place of `Task.batch_order`, which must give as many batches
+        of as many samples. A resumed training comes to the same batches, as the weights at the
+        begin of an epoch are those of one that was not interrupted. Default: None, `batch_order`.
+
+        Args:
+            index: The training samples.
+            config: The choices.
+            rng: The source of all randomness, the same as for `batch_order`.
+            outputs: Runs the graph that is trained, at inference, over all samples of the index,
+                each as the epoch sees it at its own position; an array (N, ...) for each output.
+        """
+        return None
 
     def training_callbacks(self, network: Network, model, config: TrainConfig) -> list:
         """Return Keras callbacks that act on the trained network (freezing parts of it).

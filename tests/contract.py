@@ -33,6 +33,7 @@ FEWER_BLOCKS = {
     "efficientnet_lite": {"depths": (1, 2, 1, 1, 1, 1, 1)},
     "fetal_net": {"depths": (1, 2, 1, 1, 1, 1, 1)},
     "clst": {"depths": (0, 1, 0)},
+    "rein": {"depths": (1, 1)},
     # Four steps of learning are lost in the noise of half the values left out.
     "vt_cnn2": {"dropout": 0.0},
     "cnn1": {"dropout": 0.0},
@@ -58,10 +59,15 @@ def smallest(name: str) -> str:
 
 
 def small_shape(name: str) -> tuple[int, ...]:
-    """Return an input that is quick and not square, so that swapped sides are noticed."""
-    card = catalog.card(name, smallest(name))
+    """Return an input that is quick and not square, so that swapped sides are noticed.
+
+    Those of networks that take squares only are square.
+    """
+    card, network = catalog.card(name, smallest(name)), catalog.network(name)
     step = max(8, card.size_multiple)
-    unit = step * -(-catalog.network(name).smallest // (2 * step))
+    unit = step * -(-network.smallest // (2 * step))
+    if network.square:
+        return (*(3 * unit,) * len(card.input_size), card.channels)
     return (*(2 * unit, 3 * unit)[: len(card.input_size)], card.channels)
 
 
@@ -201,6 +207,10 @@ def check_refuses_wrong_size(name: str) -> None:
         assert str(multiple) in str(error)
     else:
         assert multiple == 1
+
+    if catalog.network(name).square:
+        with pytest.raises(ValueError, match="square"):
+            build(name, input_shape=(8 * multiple, 16 * multiple, card.channels))
 
     smallest_side = catalog.network(name).smallest
     if smallest_side > multiple:

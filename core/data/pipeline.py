@@ -23,6 +23,7 @@ from core.errors import UserError
 from core.model_card import ModelCard
 
 if TYPE_CHECKING:
+    import keras
     import tensorflow as tf
 
     from core.config import TrainConfig
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from core.task import Example, Task
 
 _ORDER, _AUGMENTATION = 1, 2  # keep the two kinds of random numbers apart
+_LOOKED_AT = 8  # samples that are given to a network at once before an epoch
 
 
 class ExampleCache:
@@ -128,9 +130,25 @@ class TrainingData:
         self.samples = sum(len(batch) for batch in batches)
         self._first = self.example(0, 0)
 
-    def start_epoch(self, epoch: int) -> int:
-        """Make ready for an epoch (from 0); return how many features were computed for it."""
+    @property
+    def count(self) -> int:
+        """How many samples there are."""
+        return len(self._index)
+
+    def start_epoch(self, epoch: int, model: keras.Model | None = None) -> int:
+        """Make ready for an epoch (from 0); return how many features were computed for it.
+
+        Args:
+            epoch: The epoch.
+            model: The graph that is trained, for a task whose batches depend on it.
+        """
         self.epoch = epoch
+        if model is not None:
+            rng = self._order_rng(epoch)
+            outputs = partial(self._outputs_of, model, epoch)
+            mined = self._task.mined_order(self._index, self._config, rng, outputs)
+            if mined is not None:
+                self._ordered = (epoch, mined[: self._config.steps_per_epoch])
         if self._features is None:
             return 0
         return self._features.enter(epoch, len(self._index), self._plain)
@@ -140,12 +158,29 @@ class TrainingData:
         known, batches = self._ordered
         if known == epoch:
             return batches
-        rng = np.random.default_rng([self._config.seed, epoch, _ORDER])
+        rng = self._order_rng(epoch)
         chosen = self._task.batch_order(self._index, self._config, rng)
         batches = self._shuffled(rng) if chosen is None else chosen
         batches = batches[: self._config.steps_per_epoch]
         self._ordered = (epoch, batches)
         return batches
+
+    def inputs(self, epoch: int, positions: Sequence[int]) -> np.ndarray:
+        """Return the inputs at positions of an epoch, as `example` has them, in one array."""
+        pairs = self._pool.map(partial(self.example, epoch), positions)
+        return np.stack([inputs for inputs, _ in pairs])
+
+    def _outputs_of(self, model: keras.Model, epoch: int) -> list[np.ndarray]:
+        """Return what a model gives for every sample, in batches of one size: (N, ...) each."""
+        found = []
+        for start in range(0, len(self._index), _LOOKED_AT):
+            positions = range(start, min(start + _LOOKED_AT, len(self._index)))
+            outputs = model.predict_on_batch(self.inputs(epoch, positions))
+            found.append(outputs if isinstance(outputs, list | tuple) else [outputs])
+        return [np.concatenate(parts) for parts in zip(*found, strict=True)]
+
+    def _order_rng(self, epoch: int) -> np.random.Generator:
+        return np.random.default_rng([self._config.seed, epoch, _ORDER])
 
     def _shuffled(self, rng: np.random.Generator) -> list[np.ndarray]:
         count, batch = len(self._index) * self._repeats, self._config.batch

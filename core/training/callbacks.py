@@ -107,7 +107,7 @@ class TrainingLoop(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Mapping | None = None) -> None:
         self._began = time.perf_counter()
-        computed = self.data.start_epoch(epoch)
+        computed = self.data.start_epoch(epoch, self.model)
         if computed:
             seconds = time.perf_counter() - self._began
             self.progress.note(

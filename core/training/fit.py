@@ -107,6 +107,7 @@ def train(
     config = settled(config, task, published, index)
     if earlier is not None:
         check_same_choices(out, settled(earlier.config, task, published, index), config)
+    network.check_square(config.network, config.input_size or ())
     card = training_card(task, published, config, index)
     fingerprint = index.fingerprint()
     if earlier is not None and earlier.record.get("data", {}).get("fingerprint") != fingerprint:
@@ -194,6 +195,9 @@ class _Session:
             features=self.features,
             weights=None if teaching is None else teaching.weights(train_index),
         )
+        if not (state.epoch or config.compress or config.initial_weights):
+            for note in task.start_network(self.model, self.data, config):
+                progress.note(note)
         steps = self.data.step_count()
         self.acting = self.stage.callbacks(self.model, epochs=config.epochs, steps=steps)
         if not config.compress:

@@ -25,7 +25,7 @@ def _recognises(path: Path) -> bool:
 
 
 def _read(path: Path) -> Index:
-    notes = ("A simulation, not measurements. Train: the map; test: the sequences that come back.",)
+    notes = ("A simulation, not measurements: a map, and sequences that come back to it.",)
     return replace(read_kitti(path), format="simulated-town", notes=notes)
 
 

@@ -91,6 +91,8 @@ RECIPES = {
         BevRecipe("place30-v1", half_range=30.0, crop=25.0, suppress=1),
         # BEV-LIO (IROS 2025), MCD and generic presets: 451x451, every height.
         BevRecipe("lio90", half_range=90.0, alignment="zero", cap=15, suppress=1),
+        # Nobody's but ours: place40 in a quarter of its pixels, 101x101, to train on a CPU.
+        BevRecipe("coarse40", half_range=40.0, resolution=0.8, voxel=0.8, crop=40.0),
     )
 }
 

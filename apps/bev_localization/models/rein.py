@@ -233,4 +233,5 @@ NETWORK = Network(
     head=POOLING,
     smallest=SMALLEST,
     any_size=False,
+    square=True,
 )

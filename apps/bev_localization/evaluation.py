@@ -1,0 +1,211 @@
+"""From descriptors and local features to the scores of place recognition, loops and poses.
+
+BEVPlace++ (L. Luo et al., IEEE T-RO 41, 2025), section V, and the published code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from apps.bev_localization.data.samples import pose_of
+from apps.bev_localization.images.recipes import BevRecipe
+from apps.bev_localization.maps.keypoint_features import packed, unpacked
+from apps.bev_localization.maps.views import View, recipe_of
+from apps.bev_localization.places import Search, searches, where
+from apps.bev_localization.pose.errors import pose_error, pose_scores, relative_truth
+from apps.bev_localization.pose.estimation import LocalView, estimate_pose
+from apps.bev_localization.retrieval.index import build_index
+from apps.bev_localization.retrieval.loop_closure import (
+    GAP_FRAMES,
+    Loops,
+    find_loops,
+    loop_scores,
+    oldest_allowed,
+)
+from apps.bev_localization.retrieval.recall import KS, PLANE, RADIUS, SPACE, recall_at
+from core.data.index import Sample
+from core.errors import UserError
+from core.model_card import ModelCard
+from core.task import Scores
+
+_FAR = 1e7  # metres
+_LOCAL = "float16"  # how local features wait until all descriptors are there
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is kept of a scan until all are there.
+
+    Attributes:
+        descriptor: float32 (D,).
+        local: Keypoints, features packed; None where no pose is asked for.
+    """
+
+    descriptor: np.ndarray
+    local: LocalView | None
+
+
+def score(
+    results: Iterable[tuple[Sample, View]], card: ModelCard, *, quick: bool = False
+) -> Scores:
+    """Return recall at 1, 5, 10 and 20, loop closure, and poses against the first place found.
+
+    Args:
+        results: (sample, view).
+        card: Its `decode` names recipe, protocol, database and `center_cells`.
+        quick: Leaves out loops and poses.
+
+    Raises:
+        UserError: When there is no sample or no pose, or they are all of one place to be found.
+    """
+    samples, seen = [], []
+    for sample, view in results:
+        samples.append(sample)
+        local = None if quick else _kept(view.local)
+        seen.append(_Seen(np.asarray(view.descriptor, np.float32), local))
+    if not samples:
+        raise UserError("There are no samples to evaluate; choose another --split.")
+    places = where(samples)
+    found, protocol, words = searches(samples, card.decode)
+    if not found:
+        raise UserError("There is nothing to look up: a sequence needs two scans or more.")
+    axes = PLANE if protocol == "across" else SPACE
+    rows, hits = [], []
+    for search in found:
+        some, first = _looked_up(search, samples, seen, places[:, axes])
+        rows += some
+        hits.append(first)
+    ranks = np.concatenate(hits)  # of queries with a place to be found; 0: not among the first
+    summary: dict[str, float] = {
+        f"recall_{k}": float(np.mean((ranks > 0) & (ranks <= k))) if len(ranks) else math.nan
+        for k in KS
+    }
+    if not quick:
+        summary |= _loops(found, protocol, seen, places[:, axes])
+        summary |= _poses(rows, samples, seen, card)
+    summary |= {"samples": len(samples), "samples_queries": len(ranks)}
+    flat = "x and y" if protocol == "across" else "x, y and z"
+    described = (
+        f"Protocol '{protocol}': {words}; a place is found within {RADIUS:g} m in {flat}; "
+        f"{len(ranks)} of {sum(len(one.queries) for one in found)} queries have one"
+    )
+    if not quick:
+        cells = "middles" if card.decode.get("center_cells", False) else "corners"
+        described += (
+            f"; loops: a radius of {RADIUS:g} m, frames {GAP_FRAMES} older"
+            f"{' and the whole map' if protocol == 'across' else ''}; poses against the first "
+            f"place, right or wrong, within 2 m and 5 degrees, keypoints at {cells} of pixels, "
+            "errors of the successes"
+        )
+    for row in rows:
+        del row["_query"], row["_place"]
+    return Scores(summary, rows, described)
+
+
+def _looked_up(
+    search: Search, samples: Sequence[Sample], seen: Sequence[_Seen], places: np.ndarray
+) -> tuple[list[dict], np.ndarray]:
+    """Return a row for each query with a place to be found, and the ranks of the first hits."""
+    index = build_index(np.stack([seen[i].descriptor for i in search.database]))
+    asked = np.stack([seen[i].descriptor for i in search.queries])
+    ranked, distances = index.search(asked, max(KS))
+    queries, database = places[search.queries], places[search.database]
+    recall = recall_at(ranked, queries, database)
+    rows = []
+    for number in np.flatnonzero(recall.has_positive):
+        query, place = search.queries[number], search.database[ranked[number, 0]]
+        apart = float(np.linalg.norm(places[query] - places[place]))
+        rows.append({
+            "id": samples[query].id, "place": samples[place].id,
+            "distance": float(distances[number, 0]), "apart": apart,
+            "first_hit": int(recall.first_hit[number]), "_query": query, "_place": place,
+        })  # fmt: skip
+    return rows, recall.first_hit[recall.has_positive]
+
+
+def _loops(
+    found: Sequence[Search], protocol: str, seen: Sequence[_Seen], places: np.ndarray
+) -> dict[str, float]:
+    """Return average precision, largest F1 and recall at full precision of loop closure.
+
+    Within a sequence all its frames are asked in turn; across, the queries of every sequence are
+    asked among all of the map, as a second drive would.
+    """
+    kept: list[Loops] = []
+    located: list[np.ndarray] = []
+    allowed: list[np.ndarray] = []
+    start = 0
+    for search in found:
+        order = np.concatenate([search.database, search.queries])
+        free = oldest_allowed(len(order))
+        if protocol == "across":
+            free[:] = 0
+            free[len(search.database) :] = len(search.database)
+        loops = find_loops(np.stack([seen[i].descriptor for i in order]), free)
+        shifted = np.where(loops.places >= 0, loops.places + start, -1)
+        kept.append(Loops(shifted, loops.distances))
+        moved = places[order].copy()
+        moved[:, 0] += _FAR * len(located)  # a search's places are no other's
+        located.append(moved)
+        allowed.append(np.where(free > 0, free + start, 0))
+        start += len(order)
+    together = Loops(
+        np.concatenate([one.places for one in kept]),
+        np.concatenate([one.distances for one in kept]),
+    )
+    curve = loop_scores(together, np.concatenate(located), np.concatenate(allowed))
+    return {
+        "average_precision": curve.average_precision,
+        "max_f1": curve.max_f1,
+        "recall_full_precision": curve.recall_at_full_precision,
+    }
+
+
+def _poses(
+    rows: Sequence[dict], samples: Sequence[Sample], seen: Sequence[_Seen], card: ModelCard
+) -> dict[str, float]:
+    """Estimate the pose of every query against its first place; rows get its errors."""
+    recipe = recipe_of(card, card.network)
+    errors = []
+    for row in rows:
+        query, place = row["_query"], row["_place"]
+        error = _pose_error(samples, seen, query, place, recipe, card)
+        row["metres"], row["degrees"] = (None, None) if error is None else error
+        errors.append(error)
+    total = pose_scores(errors)
+    return {
+        "pose_success": total.rate,
+        "pose_mean_metres": total.mean_metres,
+        "pose_mean_degrees": total.mean_degrees,
+        "pose_median_metres": total.median_metres,
+        "pose_median_degrees": total.median_degrees,
+    }
+
+
+def _pose_error(
+    samples: Sequence[Sample],
+    seen: Sequence[_Seen],
+    query: int,
+    place: int,
+    recipe: BevRecipe,
+    card: ModelCard,
+) -> tuple[float, float] | None:
+    ours, theirs = seen[query].local, seen[place].local
+    here, there = pose_of(samples[query]), pose_of(samples[place])
+    if ours is None or theirs is None or here is None or there is None:
+        return None
+    center = bool(card.decode.get("center_cells", False))
+    found = estimate_pose(_whole(ours), _whole(theirs), recipe, center_cells=center)
+    return None if found is None else pose_error(found.transform, relative_truth(here, there))
+
+
+def _kept(local: LocalView) -> LocalView:
+    return LocalView(local.pixels, packed(local.features, _LOCAL))
+
+
+def _whole(local: LocalView) -> LocalView:
+    return LocalView(local.pixels, unpacked(local.features))

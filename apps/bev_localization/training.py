@@ -1,0 +1,77 @@
+"""How REIN is trained: where it starts from, and what a step compares.
+
+L. Luo et al., IEEE Transactions on Robotics 41, 2025, arXiv:2408.01841, and the published code.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from apps.bev_localization.retrieval.clusters import FEATURES_OF_EACH, IMAGES, netvlad_clusters
+from core.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
+
+    from core.config import TrainConfig
+    from core.data.pipeline import TrainingData
+
+_START = 3  # keeps the random numbers of the start apart from those of order and augmentation
+_AT_ONCE = 8  # images
+
+
+def start_clusters(model: keras.Model, data: TrainingData, config: TrainConfig) -> str:
+    """Start NetVLAD from clusters of local features, and return what was done in words.
+
+    400 training images, each turned at random, or as many as there are, give 25 features each; of
+    fewer images more, so that there are 10,000.
+
+    Args:
+        model: Of `rein`, not deployed.
+        data: The training samples.
+        config: Its seed decides images, pixels and clusters.
+
+    Raises:
+        UserError: When the features are too few or all alike.
+    """
+    import keras
+
+    from apps.bev_localization.models.rein import MAP, POOLING
+
+    rng = np.random.default_rng([config.seed, _START])
+    images = min(data.count, IMAGES)
+    chosen = rng.permutation(data.count)[:images].tolist()
+    each = -(-IMAGES * FEATURES_OF_EACH // images)
+    pooling = model.get_layer(POOLING)
+    encoder = keras.Model(model.input, model.get_layer(MAP).output)
+    found = []
+    for start in range(0, images, _AT_ONCE):
+        maps = encoder.predict_on_batch(data.inputs(0, chosen[start : start + _AT_ONCE]))
+        for features in np.asarray(pooling.features(np.asarray(maps, np.float32))):
+            picked = rng.choice(len(features), min(each, len(features)), replace=False)
+            found.append(features[picked])
+    sampled = np.concatenate(found)
+    assignment = netvlad_clusters(sampled, pooling.clusters, seed=config.seed)
+    pooling.start(assignment)
+    return (
+        f"NetVLAD starts from {pooling.clusters} clusters of {len(sampled)} local features of "
+        f"{images} images, alpha {assignment.alpha:.1f}."
+    )
+
+
+def bring_encoder(model: keras.Model, path: str) -> str:
+    """Start the encoder from a file of torchvision's ResNet-34, and return what was done.
+
+    Raises:
+        UserError: When the file cannot be read or does not fit; the model is unchanged.
+    """
+    from apps.bev_localization.models.rein import load_resnet34
+    from core.checkpoints import read
+
+    try:
+        report = load_resnet34(model, read(path))
+    except UserError as error:
+        raise UserError(f"{path}: is not torchvision's ResNet-34: {error}") from error
+    return f"The encoder starts from {path}: {len(report.matched)} arrays of ResNet-34."
