@@ -62,6 +62,9 @@ def localize(
             help="Keypoints are middles of pixels; corners are what published numbers take.",
         ),
     ] = True,
+    inlier_metres: Annotated[
+        float, typer.Option(min=0.01, metavar="M", help="A match that agrees misses by less.")
+    ] = 0.5,
     seed: Annotated[int, typer.Option(min=0, help="Of the poses that are tried.")] = 0,
     pictures: Annotated[
         bool, typer.Option("--pictures/--no-pictures", help="Draw scan and map, with --out.")
@@ -114,6 +117,7 @@ def localize(
         farthest=math.inf if farthest is None else farthest,
         candidates=candidates,
         center_cells=center_cells,
+        inlier_metres=inlier_metres,
         seed=seed,
     )
     results: list[dict[str, Any]] = []

@@ -109,6 +109,12 @@ def test_thresholds_decide_what_is_on_the_map(world):
     for option in (("--least-inliers", 500), ("--farthest", 0.01)):
         code, told, _ = run("localize", world / "map.npz", scan, "--model", model, *option)
         assert code == 0 and "0 of 1 scans are on" in told
+    inliers = []
+    for metres in (0.01, 0.5):
+        told = run("localize", world / "map.npz", scan, "--model", model, "--json",
+                   "--inlier-metres", metres)[1]  # fmt: skip
+        inliers.append(json.loads(told)["results"][0]["inliers"])
+    assert inliers[0] < inliers[1]
 
 
 @pytest.mark.parametrize(
