@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _START = 3  # keeps the random numbers of the start apart from those of order and augmentation
 _AT_ONCE = 8  # images
+_SETTLED = 16  # images whose statistics new normalisations get
 
 
 def start_clusters(model: keras.Model, data: TrainingData, config: TrainConfig) -> str:
@@ -45,6 +46,8 @@ def start_clusters(model: keras.Model, data: TrainingData, config: TrainConfig) 
     chosen = rng.permutation(data.count)[:images].tolist()
     each = -(-IMAGES * FEATURES_OF_EACH // images)
     pooling = model.get_layer(POOLING)
+    if not config.options.get("backbone_weights"):
+        _settle_norms(model, data.inputs(0, chosen[:_SETTLED]))
     encoder = keras.Model(model.input, model.get_layer(MAP).output)
     found = []
     for start in range(0, images, _AT_ONCE):
@@ -59,6 +62,23 @@ def start_clusters(model: keras.Model, data: TrainingData, config: TrainConfig) 
         f"NetVLAD starts from {pooling.clusters} clusters of {len(sampled)} local features of "
         f"{images} images, alpha {assignment.alpha:.1f}."
     )
+
+
+def _settle_norms(model: keras.Model, images: np.ndarray) -> None:
+    """Give new batch normalisations the statistics of some images.
+
+    Clusters are found at inference, and trained with the statistics of batches: those of a network
+    that was never trained, 0 and 1, would be of other features than a step sees.
+    """
+    import keras
+
+    norms = [one for one in model.layers if isinstance(one, keras.layers.BatchNormalization)]
+    momenta = [one.momentum for one in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    model(images, training=True)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def bring_encoder(model: keras.Model, path: str) -> str:

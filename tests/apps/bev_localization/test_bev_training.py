@@ -1,0 +1,121 @@
+"""REIN is trained: from clusters, by the hardest negatives as it stands, and resumed exactly."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from lidar_street import pose, write_street
+
+from apps.bev_localization.models.rein import POOLING
+from apps.bev_localization.task import TASK
+from core.config import TrainConfig
+from core.errors import UserError
+from core.training.fit import train
+
+OPTIONS = {"half_range": 16.0, "resolution": 1.0, "negatives": 2}
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("street")
+    return write_street(folder / "drive", [pose(3.0 * n) for n in range(16)])
+
+
+def config(street, **choices):
+    options = {**OPTIONS, **choices.pop("options", {})}
+    known = {
+        "data": str(street),
+        "epochs": 2,
+        "batch": 8,
+        "optimizer": "adam",
+        "learning_rate": 1e-3,
+        "schedule": "constant",
+        "weight_decay": 0.0,
+        "steps_per_epoch": 1,
+        "options": options,
+    }
+    return TrainConfig("bev", "rein", "r4_gray", **{**known, **choices})
+
+
+class Notes:
+    """Keeps what a training says."""
+
+    def __init__(self):
+        self.notes, self.losses = [], []
+
+    def start(self, total_epochs, samples_per_epoch, *, first_epoch=0):
+        pass
+
+    def step(self, epoch, done_samples, logs):
+        pass
+
+    def epoch(self, epoch, row, timing):
+        self.losses.append(row["loss"])
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def stop(self):
+        pass
+
+
+@pytest.fixture(scope="module")
+def whole(street, tmp_path_factory):
+    said = Notes()
+    run = train(TASK, config(street), tmp_path_factory.mktemp("runs") / "whole", progress=said)
+    return run, said
+
+
+def test_a_training_starts_from_clusters_and_says_so(whole):
+    run, said = whole
+    assert said.notes[0].startswith("NetVLAD starts from 64 clusters of ")
+    assert "alpha" in said.notes[0] and len(said.losses) == 2
+    model = run.load_model()
+    assert len(model.outputs) == 2 and model.input_shape == (None, 33, 33, 1)
+    # Started logits are sharp; a layer as it is built has weights below 0.1.
+    assert float(np.abs(model.get_layer(POOLING).assigning).max()) > 10
+    assert run.card.decode["recipe"]["half_range"] == 16.0
+
+
+def test_a_resumed_training_equals_one_that_was_not_interrupted(whole, street, tmp_path):
+    run, said = whole
+    train(TASK, config(street, epochs=1), tmp_path / "parts")
+    resumed = Notes()
+    parts = train(TASK, config(street), tmp_path / "parts", resume=True, progress=resumed)
+    assert not any("clusters" in note for note in resumed.notes)
+    assert resumed.losses == said.losses[1:]
+    states = [
+        np.load(one.path / "checkpoints/state.npz", allow_pickle=False) for one in (run, parts)
+    ]
+    for name in states[0].files:
+        if states[0][name].dtype.kind == "f":
+            np.testing.assert_array_equal(states[0][name], states[1][name])
+
+
+def test_the_order_of_an_epoch_asks_the_network(street):
+    index = TASK.read(str(street)).split("train")
+    asked = []
+
+    def outputs():
+        asked.append(1)
+        return [np.random.default_rng(0).standard_normal((len(index), 8)).astype(np.float32)]
+
+    chosen = config(street)
+    plain = TASK.batch_order(index, chosen, np.random.default_rng(1))
+    mined = TASK.mined_order(index, chosen, np.random.default_rng(1), outputs)
+    assert asked == [1] and len(plain) == len(mined)
+    assert any(not np.array_equal(a, b) for a, b in zip(plain, mined, strict=True))
+
+
+def test_unequal_sides_are_refused(street, tmp_path):
+    with pytest.raises(UserError, match="turns its input: height and width must be equal"):
+        train(TASK, config(street, input_size=(32, 40)), tmp_path / "run")
+
+
+def test_a_file_that_is_no_resnet_is_refused(street, tmp_path):
+    keras.utils.set_random_seed(0)
+    np.savez(tmp_path / "weights.npz", a=np.zeros(3))
+    chosen = config(street, options={"backbone_weights": str(tmp_path / "weights.npz")})
+    with pytest.raises(UserError, match=r"weights\.npz"):
+        train(TASK, chosen, tmp_path / "run")
