@@ -29,7 +29,8 @@ def merged(case: Case, radius: float) -> Case:
     """
     order = np.argsort(-case.scores, kind="stable")
     limit = (radius * np.hypot(*case.size)) ** 2
-    kept, scores = np.empty((len(order), 4)), []
+    kept = np.empty((len(order), 4))
+    scores: list[float] = []
     for segment, score in zip(case.found[order], case.scores[order], strict=True):
         others = kept[: len(scores)]
         begin, end = _left(segment, others[_along(segment, others, limit)])

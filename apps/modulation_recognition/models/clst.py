@@ -160,7 +160,7 @@ def clst(
     table = VARIANTS[variant]
     blocks = table["blocks"] if depths is None else depths
     how = table["channel_branch"], table["drop_path"]
-    rectified = {"activation": "relu", "padding": "same"}
+    rectified: dict[str, Any] = {"activation": "relu", "padding": "same"}
     x = as_row(frame)
     for number, width in enumerate(table["stem"]):
         x = conv_norm(x, width, (1, STEM_WINDOW), f"stem.{number}", **rectified)
