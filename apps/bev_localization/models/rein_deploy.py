@@ -55,4 +55,24 @@ def largest_turned_back(x, rotations: int, name: str):
         odd = keras.layers.Permute((3, 2, 1), name=f"{name}.channels_last")(turn(odd))
         odd = keras.layers.Reshape((side, side, channels), name=f"{name}.map")(odd)
         turns += [quarter_turns(m, i) for i, m in enumerate(keras.ops.split(odd, 4, axis=0))]
-    return keras.layers.Maximum(name=name)(turns)
+    largest = keras.layers.Maximum(name=name)(turns)
+    _name_operations(largest, x, name)
+    return largest
+
+
+def _name_operations(last, first, name: str) -> None:
+    """Let the names of the operations between two tensors begin with a name.
+
+    Keras numbers operations for each process anew, so that those of a model from a file may bear
+    the numbers that new ones get.
+    """
+    waiting, seen = [last], set()
+    while waiting:
+        tensor = waiting.pop()
+        operation, node, _ = tensor._keras_history
+        if tensor is first or operation in seen:
+            continue
+        seen.add(operation)
+        if not isinstance(operation, keras.layers.Layer):
+            operation.name = f"{name}.{operation.name}"
+        waiting += operation._inbound_nodes[node].input_tensors

@@ -251,6 +251,16 @@ def test_the_halves_are_the_network_and_their_files(small):
         assert kinds.count("GATHER") == (16 if part is first else 0)
 
 
+def test_a_network_from_a_file_deploys_where_names_are_numbered_anew(tmp_path):
+    model = rein("r8_gray", (32, 32, 1), depths=(1, 1))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    keras.backend.clear_session()  # new operations get numbers that the file's have
+    deployed, inputs = NETWORK.deploy(loaded), images(1, 32)[..., :1]
+    found, expected = (network_checks.outputs_of(one, inputs) for one in (deployed, model))
+    assert output_error(expected, found) < 1e-4
+
+
 def test_the_map_of_integers_is_as_good_as_its_simulation(small):
     """Values that are turned in float fall beside a code now and then, hence not all are equal."""
     network_checks.check_int8_file(map_part(small), card("r8_gray"), images(6, 48), exact=0.97)
