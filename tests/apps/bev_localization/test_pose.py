@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -243,14 +242,3 @@ def test_the_consensus_is_that_of_counting_one_by_one():
         best = agree if agree.sum() > best.sum() else best
     np.testing.assert_array_equal(found.inliers, best)
     np.testing.assert_allclose(found.transform, fit_rigid(source[best], target[best]), atol=1e-12)
-
-
-def test_a_pose_takes_milliseconds(images):
-    small = np.random.default_rng(0).standard_normal((26, 26, 128)).astype(np.float32)
-    taken = []
-    for _ in range(4):
-        start = time.thread_time()
-        query = local_view(images["place_png/town"], small)
-        estimate_pose(query, local_view(images["place_png/town_revisit"], small), PLACE)
-        taken.append(time.thread_time() - start)
-    assert min(taken) < 0.03  # the aim; measured a third of it
