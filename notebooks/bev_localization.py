@@ -100,7 +100,7 @@ engine = KerasEngine(NETWORK.deploy(model), own)
 network = Identity("rein", variant, "random weights", "notebook", "float32", own.input_size)
 town = build_map(work / "town.npz", engine, mapped, recipe, network, synthetic=True)
 for name, count in town.bytes_a_place.items():
-    print(f"{name:10} {count:8.0f} bytes a place")
+    print(f"{name:17} {count:8.0f} a place")
 
 # %% [markdown]
 # ## 3. A scan, found again

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 def build_map(
     ctx: typer.Context,
     source: opt.Source,
-    scans: Annotated[
-        str, typer.Argument(metavar="SCANS|sample", help="A data set of scans with poses.")
-    ],
+    data: opt.DataSet,
     out: Annotated[Path, typer.Option("--out", metavar="MAP.npz", help="The map to write.")],
     format: opt.Format = None,
     only: Annotated[
@@ -36,7 +34,7 @@ def build_map(
         ),
     ] = None,
     spacing: Annotated[
-        float, typer.Option(min=0, metavar="M", help="Metres between places, at least.")
+        float, typer.Option(min=0, metavar="METRES", help="Between the scans of the map.")
     ] = 0.0,
     pca: Annotated[
         int | None,
@@ -87,7 +85,7 @@ def build_map(
     card, model = identify(source, task.name)
     recipe = recipe_of(card, source.name)
     check_sides(card, recipe, source.name)
-    index = task.read(scans, format or "auto")
+    index = task.read(data, format or "auto")
     chosen = mapped_samples(index, opt.parse_names(only), spacing)
     if check_poses:
         for samples in sequences(replace(index, samples=tuple(chosen))).values():
@@ -115,7 +113,10 @@ def build_map(
         show_json(document)
         return
     parts = document["bytes_a_place"]
-    show_table(("a place's", "bytes"), [(name, round(count)) for name, count in parts.items()])
+    show_table(
+        ("a place's", "bytes"),
+        [(name.removesuffix("_bytes"), round(n)) for name, n in parts.items()],
+    )
     say(
         f"Saved: {out} ({len(found)} places of {', '.join(found.about.sequences)}, "
         f"{size(document['file_bytes'])}, recipe {recipe.name})"
@@ -140,8 +141,9 @@ def _document(found: PlaceMap, source: Path, index: Index) -> dict[str, Any]:
         "sequences": found.about.sequences,
         "places": len(found),
         "recipe": found.about.recipe,
-        "descriptor": {"numbers": stored.shape[1], "type": str(stored.dtype)},
-        "features": found.about.features,
+        "descriptor_numbers": stored.shape[1],
+        "descriptor_type": str(stored.dtype),
+        "feature_type": found.about.features,
         "bytes_a_place": found.bytes_a_place,
         "file_bytes": found.path.stat().st_size,
     }

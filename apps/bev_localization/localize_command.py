@@ -31,9 +31,7 @@ def localize(
     place_map: Annotated[
         Path, typer.Argument(metavar="MAP.npz", help="A map that build-map wrote.")
     ],
-    scans: Annotated[
-        list[Path], typer.Argument(metavar="SCAN...", help="Scans, and folders or data sets.")
-    ],
+    inputs: opt.Inputs,
     model: Annotated[
         Path,
         typer.Option("--model", metavar="RUN|FILE.tflite", help="The network of the map."),
@@ -41,10 +39,7 @@ def localize(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder of lists and pictures.")
     ] = None,
-    format: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Layout of a folder, or of the points in .bin files."),
-    ] = None,
+    format: opt.Format = None,
     least_inliers: Annotated[
         int, typer.Option(min=0, metavar="N", help="Matches that must agree, else off the map.")
     ] = LEAST_INLIERS,
@@ -65,10 +60,8 @@ def localize(
     inlier_metres: Annotated[
         float, typer.Option(min=0.01, metavar="M", help="A match that agrees misses by less.")
     ] = 0.5,
-    seed: Annotated[int, typer.Option(min=0, help="Of the poses that are tried.")] = 0,
-    pictures: Annotated[
-        bool, typer.Option("--pictures/--no-pictures", help="Draw scan and map, with --out.")
-    ] = True,
+    seed: Annotated[int, opt.SEED] = 0,
+    pictures: opt.Pictures = True,
     batch: Annotated[int, opt.BATCH] = 4,
     overwrite: opt.Overwrite = False,
     json: opt.Json = False,
@@ -78,6 +71,8 @@ def localize(
     A scan counts as found where --least-inliers of its keypoints agree on a pose (and descriptors
     are within --farthest); else it is told "not on this map", with the best guess. The confidence
     is the share of its keypoints that agree. Height, roll and pitch are those of the place.
+
+    --format may also name the layout of the points in .bin files; KITTI's is taken else.
 
     --out gets NAME_map.png for each scan, localized.json and localized.csv.
 
@@ -104,10 +99,10 @@ def localize(
     card, now = identify(model, task.name)
     check_same_network(found, now)
     check_same_recipe(found, recipe_of(card, model.name), f"'{model.name}'")
-    samples = query_samples(scans, format)
+    samples = query_samples(inputs, format)
     places: dict[str, Path] = {}
     if out is not None:
-        samples = new_inputs(samples, scans, out)
+        samples = new_inputs(samples, inputs, out)
         places = result_files(samples, out, "_map.png")
     engine = load_engine(task, model)
     if out is not None:
@@ -115,7 +110,7 @@ def localize(
     rules = Rules(
         least_inliers=least_inliers,
         farthest=math.inf if farthest is None else farthest,
-        candidates=candidates,
+        tried_places=candidates,
         center_cells=center_cells,
         inlier_metres=inlier_metres,
         seed=seed,
@@ -138,7 +133,7 @@ def localize(
             results.append({**_entry(found, sample, fix), "files": files})
     document = {
         "model": model,
-        "map": place_map,
+        "map_file": place_map,
         "places": len(found),
         "rules": rules,
         "results": results,
@@ -198,7 +193,10 @@ def _show(document: dict[str, Any], out: Path | None) -> None:
     if len(results) > _SHOWN:
         say(f"Not shown: {len(results) - _SHOWN} more scans.")
     there = sum(row["on_map"] for row in results)
-    say(f"{there} of {len(results)} scans are on {document['map']} ({document['places']} places)")
+    say(
+        f"{there} of {len(results)} scans are on {document['map_file']} "
+        f"({document['places']} places)"
+    )
     say("Confidence: the share of a scan's keypoints whose matches agree with its pose.")
     if out is not None:
         drawn = "pictures, " if any(row["files"] for row in results) else ""

@@ -20,9 +20,7 @@ RECORD, IMAGES = "recipe.json", "bev_imgs"
 
 def make_bev(
     ctx: typer.Context,
-    scans: Annotated[
-        list[Path], typer.Argument(metavar="SCANS...", help="Data sets, folders, single scans.")
-    ],
+    inputs: opt.Inputs,
     out: opt.OutFolder,
     recipe: Annotated[
         str, typer.Option(metavar="NAME", help="place40, coarse40, place30-v1 or lio90.")
@@ -33,10 +31,7 @@ def make_bev(
     resolution: Annotated[
         float, typer.Option(metavar="METRES", help="Other pixels and voxels.")
     ] = 0.0,
-    format: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Layout of a folder, or of the points in .bin files."),
-    ] = None,
+    format: opt.Format = None,
     overwrite: opt.Overwrite = False,
     json: opt.Json = False,
 ) -> None:
@@ -44,6 +39,7 @@ def make_bev(
 
     recipe.json names the recipe with every parameter: images of another one than a network was
     trained with look alike, and it recognises nothing in them. The folder is read as bev-images.
+    --format may also name the layout of the points in .bin files; KITTI's is taken else.
     Scans that cannot be read are named at the end: exit code 1 if some failed, 2 if all did.
     """
     from apps.bev_localization.data.samples import POSE, scan_of
@@ -56,7 +52,7 @@ def make_bev(
 
     choices = {"recipe": recipe, "half_range": half_range, "resolution": resolution}
     chosen = recipe_chosen(TASK.check_options(choices))
-    samples = query_samples(scans, format)
+    samples = query_samples(inputs, format)
     claim_folder(out, overwrite=overwrite)
     made: dict[str, list] = {}
     poses: dict[str, list] = {}
@@ -87,7 +83,8 @@ def make_bev(
     document = {
         "out": out,
         "recipe": asdict(chosen),
-        "images": counts,
+        "images": sum(counts.values()),
+        "images_by_sequence": counts,
         "black": black,
         "without_poses": without,
         "failed": failed,

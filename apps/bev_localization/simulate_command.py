@@ -75,7 +75,7 @@ def simulate(
             progress=show,
         )
     if json:
-        show_json({"out": out, "sequences": record["sequences"], "about": record})
+        show_json({"out": out, "drives": record["sequences"], "about": record})
         return
     say(
         f"Saved: {out} ({record['scans']} scans of the map, {record['queries']} of each of "

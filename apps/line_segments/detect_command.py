@@ -39,9 +39,7 @@ def detect(
     least_length: Annotated[
         float, typer.Option(min=0, metavar="N", help="Leave out segments of fewer pixels.")
     ] = 0.0,
-    pictures: Annotated[
-        bool, typer.Option("--pictures/--no-pictures", help="Draw results over the inputs.")
-    ] = True,
+    pictures: opt.Pictures = True,
     video_format: Annotated[str, typer.Option(metavar="mp4|avi", help="Of the videos.")] = "mp4",
     settings: opt.Settings = None,
     overwrite: opt.Overwrite = False,

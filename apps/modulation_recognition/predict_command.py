@@ -53,9 +53,7 @@ def predict(
         ),
     ] = None,
     batch: Annotated[int, opt.BATCH] = 256,
-    pictures: Annotated[
-        bool, typer.Option("--pictures/--no-pictures", help="Draw results over the inputs.")
-    ] = True,
+    pictures: opt.Pictures = True,
     settings: opt.Settings = None,
     overwrite: opt.Overwrite = False,
     json: opt.Json = False,

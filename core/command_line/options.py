@@ -127,6 +127,9 @@ Settings = Annotated[
 ]
 OutRun = Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to write.")]
 OutFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the results.")]
+Pictures = Annotated[
+    bool, typer.Option("--pictures/--no-pictures", help="Draw results over the inputs.")
+]
 Csv = Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write the table as CSV too.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that are already there.")

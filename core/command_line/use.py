@@ -121,9 +121,7 @@ def predict(
     inputs: opt.Inputs,
     out: opt.OutFolder,
     batch: Annotated[int, opt.BATCH] = 4,
-    pictures: Annotated[
-        bool, typer.Option("--pictures/--no-pictures", help="Draw results over the inputs.")
-    ] = True,
+    pictures: opt.Pictures = True,
     settings: opt.Settings = None,
     overwrite: opt.Overwrite = False,
     json: opt.Json = False,

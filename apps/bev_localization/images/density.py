@@ -68,7 +68,7 @@ def thinned(points: np.ndarray, recipe: BevRecipe) -> np.ndarray:
     points = np.ascontiguousarray(points[:, :3], np.float64)
     crop = math.inf if recipe.crop is None else recipe.crop
     return density_kernel.voxel_means(
-        points, recipe.scale, crop, recipe.voxel, recipe.alignment == "cloud"
+        points, recipe.metres_a_unit, crop, recipe.voxel, recipe.alignment == "cloud"
     )
 
 

@@ -33,8 +33,8 @@ class BevRecipe:
         crop: Points with a coordinate (x, y or z) this far out are left out first; None keeps all.
         cap: Voxels that a pixel counts at most.
         suppress: Pixels that count up to this become 0.
-        scale: Points are multiplied by this first (40 for the submaps of the Oxford benchmark,
-            which are stored in [-1, 1]).
+        metres_a_unit: Points are multiplied by this first (40 for the submaps of the Oxford
+            benchmark, which are stored in [-1, 1]).
     """
 
     name: str
@@ -45,10 +45,10 @@ class BevRecipe:
     crop: float | None = None
     cap: int = 10
     suppress: int = 0
-    scale: float = 1.0
+    metres_a_unit: float = 1.0
 
     def __post_init__(self):
-        for key in ("half_range", "resolution", "voxel", "scale", "crop"):
+        for key in ("half_range", "resolution", "voxel", "metres_a_unit", "crop"):
             value = getattr(self, key)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"`{key}` must be a positive number. Received: {key}={value}")

@@ -22,7 +22,7 @@ class Rules:
     Attributes:
         least_inliers: Matches that must agree with the pose.
         farthest: Largest distance to the place's descriptor; infinite asks for none.
-        candidates: Nearest places whose pose is tried; the one with most inliers is taken.
+        tried_places: Nearest places whose pose is tried; the one with most inliers is taken.
         center_cells: Whether keypoints are the middles of pixels. Published numbers take their
             corners, which tells a place up to 0.57 m off where headings are opposite.
         iterations, inlier_metres, seed: Of RANSAC.
@@ -30,7 +30,7 @@ class Rules:
 
     least_inliers: int = LEAST_INLIERS
     farthest: float = math.inf
-    candidates: int = CANDIDATES
+    tried_places: int = CANDIDATES
     center_cells: bool = True
     iterations: int = ITERATIONS
     inlier_metres: float = INLIER
@@ -90,7 +90,7 @@ def localize(found: PlaceMap, view: View, rules: Rules | None = None) -> Fix:
         UserError: When the descriptor does not fit the map's, or the map is damaged.
     """
     rules = rules or Rules()
-    places, distances = found.index.search(view.descriptor, rules.candidates)
+    places, distances = found.index.search(view.descriptor, rules.tried_places)
     fixes = [
         _at(found, view, int(place), float(distance), rules)
         for place, distance in zip(places[0], distances[0], strict=True)

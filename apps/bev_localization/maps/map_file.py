@@ -135,10 +135,10 @@ class PlaceMap:
     def bytes_a_place(self) -> dict[str, float]:
         """Mean bytes of the file that a place takes, by what they hold."""
         held = {
-            "descriptor": self.index.stored.nbytes,
-            "keypoints": self._pixels.nbytes,
-            "features": self._features.nbytes,
-            "image": self._images.nbytes,
+            "descriptor_bytes": self.index.stored.nbytes,
+            "keypoint_bytes": self._pixels.nbytes,
+            "feature_bytes": self._features.nbytes,
+            "image_bytes": self._images.nbytes,
         }
         return {name: nbytes / len(self) for name, nbytes in held.items()}
 

@@ -22,12 +22,13 @@ def query_samples(paths: Sequence[Path], format: str | None = None) -> list[Samp
 
     Args:
         paths: Scans (.pcd, .ply, .bin), ready images, folders of them, data sets.
-        format: A reader of folders, or a layout of the points in .bin files; None recognises
-            folders and takes KITTI's points.
+        format: A reader of folders, or a layout of the points in .bin files; None and "auto"
+            recognise folders and take KITTI's points.
 
     Raises:
         UserError: When there is nothing, the format is unknown, or two scans have one name.
     """
+    format = None if format == "auto" else format
     if format is not None and format not in {*READERS, *LAYOUTS}:
         raise no_such("format", format, [*READERS, *LAYOUTS])
     found: dict[str, Sample] = {}

@@ -38,7 +38,7 @@ def test_a_town_is_simulated_and_read(tmp_path):
     assert code == 0
     document = json.loads(told)
     validator(PACKAGE, "simulate").validate(document)
-    assert list(document["sequences"]) == ["00", "01-opposite", "02-hard"]
+    assert list(document["drives"]) == ["00", "01-opposite", "02-hard"]
     index = TASK.read(str(out))
     assert index.format == "simulated-town" and len(index) == 7
     again = run("simulate", "--out", out, "--scans", 3)
@@ -64,7 +64,7 @@ def test_images_of_scans_are_read_as_they_are_distributed(street, tmp_path):
     assert code == 0
     document = json.loads(told)
     validator(PACKAGE, "make_bev").validate(document)
-    assert document["images"] == {"drive": 12} and not document["without_poses"]
+    assert document["images_by_sequence"] == {"drive": 12} and not document["without_poses"]
     image = read_image(out / "drive/bev_imgs/000003.png")
     assert image.shape[:2] == (101, 101) and image.max() == 255
     index = TASK.read(str(out))

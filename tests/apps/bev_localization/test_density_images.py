@@ -66,7 +66,7 @@ def test_up_is_forward_and_left_is_left():
 
 def test_a_submap_in_unit_lengths_is_scaled_first(golden):
     points = golden["cloud/town"].astype(np.float64)
-    scaled = replace(PLACE, scale=64.0)  # a power of two: dividing by it loses nothing
+    scaled = replace(PLACE, metres_a_unit=64.0)  # a power of two: dividing by it loses nothing
     expected = density_image(points, PLACE)
     np.testing.assert_array_equal(density_image(points / 64, scaled), expected)
 

@@ -92,7 +92,7 @@ def test_what_is_printed_for_programs_fits_its_schema(world, tmp_path):
     )
     about = json.loads(told)  # conftest holds it to its schema
     assert code == 0 and about["places"] == 8 and about["recipe"]["name"] == "coarse"
-    assert about["descriptor"] == {"numbers": 5, "type": "float16"}
+    assert (about["descriptor_numbers"], about["descriptor_type"]) == (5, "float16")
     assert about["file_bytes"] == out.stat().st_size
     code, told, _ = run(
         "localize", out, world / "back", "--model", world / "model.tflite", "--json"
