@@ -1,14 +1,17 @@
 """What every network of the catalog must do; a network's own tests hold only what is special.
 
-`tests/test_contract.py` runs these checks over the catalog. Expensive ones use the smallest
+`tests/test_contract.py` runs these checks over the catalog, one network after the other: what is
+built for a network is kept for the checks of it, and no longer. Expensive ones use the smallest
 variant, since the variants of a system are one architecture.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import keras
 import network_checks
@@ -49,6 +52,8 @@ GAINS = {"lightm_unet": (0.1,)}
 # float: its last bit decides ties, and the blocks behind it carry such a difference on. 0.965 and
 # 1 were seen, for ranges that differ in their last digits. Up to that layer all agree.
 WITHIN_A_STEP = {"lightm_unet": 0.95}
+# What layers do at random while training, and the attribute that says how much.
+CHANCE = {keras.layers.Dropout: "rate", keras.layers.GaussianNoise: "stddev"}
 VARIANTS = [(name, v) for name in catalog.names() for v in catalog.network(name).variants]
 
 
@@ -76,7 +81,38 @@ def build(name: str, **arguments) -> keras.Model:
     return catalog.build(name, smallest(name), **FEWER_BLOCKS.get(name, {}), **arguments)
 
 
-@cache
+@dataclass(frozen=True)
+class Start:
+    """How a network starts: its layers with weights, and the kernels that are random."""
+
+    names: list[str]
+    kernels: list[np.ndarray]
+
+
+def _start_of(model) -> Start:
+    weights = [np.array(w) for w in model.trainable_weights if len(w.shape) > 1]
+    # Two rows of biases start as zeros.
+    return Start(_named(model), [w for w in weights if np.ptp(w)])
+
+
+def _started(name: str, seed: int) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    return build(name, input_shape=small_shape(name))
+
+
+@lru_cache(maxsize=1)
+def _first(name: str) -> tuple[keras.Model, Start]:
+    """Return the network of seed 1, which `trained_like` gives other weights, and its start."""
+    model = _started(name, 1)
+    return model, _start_of(model)
+
+
+@lru_cache(maxsize=1)
+def _again(name: str) -> Start:
+    return _start_of(_started(name, 1))
+
+
+@lru_cache(maxsize=1)
 def trained_like(name: str) -> keras.Model:
     """Return the smallest variant with weights of a plausible scale and live statistics.
 
@@ -84,8 +120,7 @@ def trained_like(name: str) -> keras.Model:
     of the norms a deep network may be chaotic, so that not even two float programs agree. The
     largest factors are taken that are sound.
     """
-    keras.utils.set_random_seed(1)
-    model = build(name, input_shape=small_shape(name))
+    model, _ = _first(name)
     inputs = samples(name)[:1]
     for gain in GAINS.get(name, (1.0, 0.5, 0.25)):
         load_torch_state(model, _plausible_state(model, gain))
@@ -108,6 +143,12 @@ def _plausible_state(model, gain: float) -> dict[str, np.ndarray]:
         else:
             state[key] = 0.1 * rng.standard_normal(value.shape)
     return {key: value.astype(np.float32) for key, value in state.items()}
+
+
+@lru_cache(maxsize=1)
+def deployed_like(name: str) -> keras.Model:
+    """Return the deployable form of `trained_like`."""
+    return catalog.network(name).deploy(trained_like(name))
 
 
 @cache
@@ -172,19 +213,14 @@ def check_layer_names_are_unique(name: str, variant: str) -> None:
 
 def check_layer_names_are_stable(name: str) -> None:
     """A network that is built again in the same process has the same names, as its files do."""
-    assert _named(build(name)) == _named(build(name))
+    assert _first(name)[1].names == _again(name).names
 
 
 def check_seed_decides_the_start(name: str) -> None:
     """Equal seeds start alike, other seeds and other layers of a shape do not."""
 
-    def kernels(seed: int) -> list[np.ndarray]:
-        keras.utils.set_random_seed(seed)
-        model = build(name)
-        weights = [np.asarray(w) for w in model.trainable_weights if len(w.shape) > 1]
-        return [w for w in weights if np.ptp(w)]  # two rows of biases start as zeros
-
-    first, again, other = kernels(1), kernels(1), kernels(2)
+    starts = (_first(name)[1], _again(name), _start_of(_started(name, 2)))
+    first, again, other = (start.kernels for start in starts)
     for a, b, c in zip(first, again, other, strict=True):
         np.testing.assert_array_equal(a, b)
         assert not np.array_equal(a, c) or _is_table(a)
@@ -222,15 +258,14 @@ def check_refuses_wrong_size(name: str) -> None:
 def check_deploy(name: str) -> None:
     """The deployable network computes the same, but for a limit to the pixels' range."""
     model, inputs = trained_like(name), samples(name)[:2]
-    deploy = catalog.network(name).deploy
-    deployed = deploy(model)
+    deployed = deployed_like(name)
     expected = network_checks.outputs_of(model, inputs)
     for layer in deployed.layers:
         if isinstance(layer, Clip):
             expected = [np.clip(values, layer.low, layer.high) for values in expected]
     assert output_error(expected, network_checks.outputs_of(deployed, inputs)) < 1e-4
     assert (deployed.name, deployed.input_shape) == (model.name, model.input_shape)
-    assert deploy(deployed) is deployed
+    assert catalog.network(name).deploy(deployed) is deployed
 
 
 def check_feature_maps(name: str) -> None:
@@ -240,7 +275,7 @@ def check_feature_maps(name: str) -> None:
     height, width, _ = small_shape(name)
     for stride, tensor in zip(sorted(network.features_of(model)), pyramid.outputs, strict=True):
         assert tensor.shape[1:3] == (-(-height // stride), -(-width // stride))
-    deployed = network.pyramid(network.deploy(model))
+    deployed = network.pyramid(deployed_like(name))
     maps = network_checks.outputs_of(pyramid, inputs)
     assert output_error(maps, network_checks.outputs_of(deployed, inputs)) < 1e-5
 
@@ -266,30 +301,51 @@ def check_learns(name: str) -> None:
     """A few gradient steps lower the loss on one batch, chance left out of it."""
     import tensorflow as tf
 
-    model = keras.models.clone_model(trained_like(name))
-    model.set_weights(trained_like(name).get_weights())
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.Dropout):
-            layer.rate = 0.0
-        elif isinstance(layer, keras.layers.GaussianNoise):
-            layer.stddev = 0.0
+    model = trained_like(name)
     inputs = samples(name)[:4]
     some = tf.cast(inputs[..., :1] > 0, tf.float32)
-    targets = [_shaped(some, output.shape) for output in keras.tree.flatten(model(inputs))]
-    optimizer = keras.optimizers.Adam(1e-3)
+    targets = [_shaped(some, output.shape) for output in model.outputs]
     losses = []
-    for _ in range(4):
-        with tf.GradientTape() as tape:
-            outputs = keras.tree.flatten(model(inputs, training=True))
-            loss = sum(
-                tf.reduce_mean(tf.square(output - target))
-                for output, target in zip(outputs, targets, strict=True)
-            )
-        gradients = tape.gradient(loss, model.trainable_variables)
-        assert all(gradient is not None for gradient in gradients)
-        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
-        losses.append(float(loss))
+    with _without_chance(model):
+        weights = model.trainable_variables
+        ends = np.cumsum([np.prod(weight.shape, dtype=int) for weight in weights])
+        flat = keras.Variable(_joined(weights))  # one, since the optimizer is slow with many
+        optimizer = keras.optimizers.Adam(1e-3)
+        for _ in range(4):
+            with tf.GradientTape() as tape:
+                outputs = keras.tree.flatten(model(inputs, training=True))
+                loss = sum(
+                    tf.reduce_mean(tf.square(output - target))
+                    for output, target in zip(outputs, targets, strict=True)
+                )
+            gradients = tape.gradient(loss, weights)
+            assert all(gradient is not None for gradient in gradients)
+            losses.append(float(loss))
+            optimizer.apply_gradients([(_joined(gradients), flat)])
+            for weight, values in zip(weights, np.split(flat.numpy(), ends[:-1]), strict=True):
+                weight.assign(values.reshape(weight.shape))
     assert losses[-1] < losses[0]
+
+
+@contextmanager
+def _without_chance(model) -> Iterator[None]:
+    """Leave out dropout and noise within the block; the weights are afterwards as before."""
+    weights, known = model.get_weights(), []
+    for layer in model.layers:
+        for kind, amount in CHANCE.items():
+            if isinstance(layer, kind):
+                known.append((layer, amount, getattr(layer, amount)))
+                setattr(layer, amount, 0.0)
+    try:
+        yield
+    finally:
+        model.set_weights(weights)
+        for layer, amount, value in known:
+            setattr(layer, amount, value)
+
+
+def _joined(values) -> np.ndarray:
+    return np.concatenate([np.ravel(keras.ops.convert_to_numpy(value)) for value in values])
 
 
 def _shaped(target, shape):

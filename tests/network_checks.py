@@ -64,9 +64,10 @@ def check_float_file(model, card, inputs, content: bytes | None = None) -> None:
     """Builtin operators only, and the outputs of Keras, with both kinds of kernels."""
     content = content or to_tflite(model, "float32")
     assert foreign_operators(content) == []
+    expected = outputs_of(model, inputs)
     for delegate in (True, False):
         engine = LiteRTEngine(content, card, delegate=delegate)
-        assert output_error(outputs_of(model, inputs), engine(inputs)) < 1e-4
+        assert output_error(expected, engine(inputs)) < 1e-4
 
 
 def check_int8_file(
