@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from apps.bev_localization.maps import CANDIDATES, LEAST_INLIERS
+from apps.bev_localization.maps import CANDIDATES
 from core.command_line import options as opt
 from core.command_line.program import task_of
 from core.command_line.tables import csv_text, say, show_json, show_table
@@ -41,8 +41,13 @@ def localize(
     ] = None,
     format: opt.Format = None,
     least_inliers: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Matches that must agree, else off the map.")
-    ] = LEAST_INLIERS,
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Matches that must agree, else off the map. (default: 12 at pixels of 0.4 m)",
+        ),
+    ] = None,
     farthest: Annotated[
         float | None,
         typer.Option(min=0, metavar="X", help="Largest distance of descriptors, 0 to 2."),
@@ -58,8 +63,13 @@ def localize(
         ),
     ] = True,
     inlier_metres: Annotated[
-        float, typer.Option(min=0.01, metavar="M", help="A match that agrees misses by less.")
-    ] = 0.5,
+        float | None,
+        typer.Option(
+            min=0.01,
+            metavar="M",
+            help="A match that agrees misses by less. (default: 1.25 pixels, 0.5 at 0.4 m)",
+        ),
+    ] = None,
     seed: Annotated[int, opt.SEED] = 0,
     pictures: opt.Pictures = True,
     batch: Annotated[int, opt.BATCH] = 4,
@@ -114,7 +124,7 @@ def localize(
         center_cells=center_cells,
         inlier_metres=inlier_metres,
         seed=seed,
-    )
+    ).settled(found.about.recipe)
     results: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     recipe, threshold = found.about.recipe, found.about.keypoint_threshold

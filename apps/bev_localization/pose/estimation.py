@@ -12,11 +12,12 @@ from apps.bev_localization.pose.features import features_at
 from apps.bev_localization.pose.matching import nearest
 from apps.bev_localization.pose.rigid import (
     ITERATIONS,
-    THRESHOLD,
     between_centres,
     heading,
     ransac_rigid,
 )
+
+INLIER_PIXELS = 1.25  # the published half metre, of pixels of 0.4 m
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,14 @@ def local_view(
     return LocalView(pixels, features_at(small_map, pixels, len(image)))
 
 
+def inlier_distance(recipe: BevRecipe) -> float:
+    """Return by how many metres a match may miss and still agree with a pose.
+
+    It grows with the pixels: a keypoint is a whole pixel, whose corner is known to half of one.
+    """
+    return INLIER_PIXELS * recipe.resolution
+
+
 def estimate_pose(
     query: LocalView,
     database: LocalView,
@@ -78,7 +87,7 @@ def estimate_pose(
     *,
     center_cells: bool = False,
     iterations: int = ITERATIONS,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
     seed: int = 0,
 ) -> PoseEstimate | None:
     """Return the pose of a query in the frame of a scan of the map; None without keypoints.
@@ -88,7 +97,7 @@ def estimate_pose(
         recipe: Of both images.
         center_cells: Whether points are the middles of pixels; False takes their corners, as the
             published numbers do.
-        iterations, threshold, seed: Of RANSAC.
+        iterations, threshold, seed: Of RANSAC; None takes `inlier_distance`.
     """
     if not len(query.pixels) or not len(database.pixels):
         return None
@@ -97,7 +106,7 @@ def estimate_pose(
         corners.metric_points(query.pixels, recipe),
         corners.metric_points(database.pixels[found], recipe),
         iterations=iterations,
-        threshold=threshold,
+        threshold=inlier_distance(recipe) if threshold is None else threshold,
         seed=seed,
     )
     transform = consensus.transform

@@ -8,6 +8,7 @@ from lidar_street import RECIPE, SPACING, pose, started_engine, write_street
 
 from apps.bev_localization.data import READERS
 from apps.bev_localization.data.samples import pose_of, scan_samples
+from apps.bev_localization.images.recipes import RECIPES
 from apps.bev_localization.maps.building import build_map, mapped_samples, surest
 from apps.bev_localization.maps.localizing import Rules, localize
 from apps.bev_localization.maps.pictures import MAP_COLOUR, SCAN_COLOUR, localized_picture, overlay
@@ -109,6 +110,14 @@ def test_scans_of_another_street_are_not_on_the_map(found, looked):
     assert all(fix.pose is not None and fix.confidence < 0.1 for _, fix in elsewhere)
     strict = fixes(found, looked["map"], Rules(farthest=-1.0))
     assert not any(fix.on_map for _, fix in strict)
+
+
+def test_rules_go_with_the_pixels_unless_they_are_told():
+    fine, coarse = (Rules().settled(RECIPES[name]) for name in ("place40", "coarse40"))
+    assert (fine.least_inliers, fine.inlier_metres) == (12, 0.5)
+    assert (coarse.least_inliers, coarse.inlier_metres) == (17, 1.0)
+    told = Rules(least_inliers=0, inlier_metres=0.7)
+    assert told.settled(RECIPES["coarse40"]) == told
 
 
 def test_a_scan_without_keypoints_has_no_pose(found):
