@@ -1,6 +1,7 @@
 """For all tests: their order, memory, and a schema for every document a command prints."""
 
 import gc
+import re
 import sys
 
 import pytest
@@ -9,11 +10,47 @@ from typer.testing import CliRunner
 
 from core.command_line.quiet import collect_seldom, load_tensorflow
 
+# Files whose tests share only what belongs to the first parameter: a network, a notebook.
+BY_PARAMETER = ("test_contract.py", "test_notebooks.py")
+
 
 def pytest_collection_modifyitems(items):
-    """Take the files of slow tests first, so that two workers end at about the same time."""
+    """Take the files of slow tests first, so that two workers end at about the same time.
+
+    First of all those in parts, and each part as one, since what it shares is kept no longer.
+    """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    parts: dict[str, int] = {}
+    for item in items:
+        parts.setdefault(shared_part(item.nodeid), len(parts))
+
+    def order(item):
+        whole = item.path.name not in BY_PARAMETER
+        return (item.path not in slow, whole, 0 if whole else parts[shared_part(item.nodeid)])
+
+    items.sort(key=order)
+
+
+def shared_part(test: str) -> str:
+    """Return what one worker takes as a whole: a test's file, or a network's tests of it."""
+    file, _, rest = test.partition("::")
+    if not file.endswith(BY_PARAMETER):
+        return file
+    return f"{file}[{re.split('[]-]', rest.partition('[')[2])[0]}]"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Let workers share a run by parts, where pytest-xdist would by files."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByParts(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return shared_part(nodeid)
+
+    return ByParts(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
