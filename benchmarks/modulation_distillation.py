@@ -148,6 +148,7 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=4.0)
     parser.add_argument("--weight", type=float, default=0.7, help="of the teacher in the loss")
     parser.add_argument("--feature-weight", type=float, default=0.0)
+    parser.add_argument("--views", type=int, default=0, help="asked before the training, so often")
     parser.add_argument("--out", type=Path, default=RESULT, metavar="FILE.csv")
     options = parser.parse_args()
 
@@ -170,7 +171,7 @@ def main() -> None:
     rows = [row(teacher, index, "teacher", integers=False)]
     print(f"  teacher: {rows[0]['accuracy']:.2%}", file=sys.stderr)
     distill = {"temperature": options.temperature, "weight": options.weight,
-               "feature_weight": options.feature_weight}  # fmt: skip
+               "feature_weight": options.feature_weight, "views": options.views}  # fmt: skip
     taught = {"teacher": str(teacher.path), "distill": distill}
     for seed in range(options.seeds):
         for student in options.students:

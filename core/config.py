@@ -30,11 +30,17 @@ class Distillation:
     temperature² · KL(teacher ‖ student) of the softened probabilities, otherwise the mean absolute
     difference of the outputs. "features" is the mean squared difference of what enters the last
     layer of the teacher and a linear map of what enters the student's.
+
+    With `views` the teacher is asked before the training, so often about each sample, augmented
+    anew each time; the mean of its class probabilities is its answer whenever the sample comes.
+    That costs the student nothing, and an answer no augmentation made difficult is a surer one.
+    With 0 the teacher sees every batch as the student does.
     """
 
     temperature: float = 4.0
     weight: float = 0.7
     feature_weight: float = 0.0
+    views: int = 0
 
     def __post_init__(self):
         if not 0 < self.temperature < math.inf:
@@ -46,6 +52,13 @@ class Distillation:
         if not 0 <= self.feature_weight < math.inf:
             raise UserError(
                 f"Config: distill.feature_weight is {self.feature_weight}; it must be 0 or more."
+            )
+        if self.views < 0:
+            raise UserError(f"Config: distill.views is {self.views}; it must be 0 or more.")
+        if self.views and self.feature_weight:
+            raise UserError(
+                "Config: distill.views keeps a teacher's answers and no features; set either it or "
+                "distill.feature_weight to 0."
             )
         if not (self.weight or self.feature_weight):
             raise UserError(

@@ -57,6 +57,8 @@ class Distiller(keras.Model):
             in other ways; None gives both the same.
         weighs_teacher: Whether the sample weights that `fit` gets say how far the teacher is
             followed on each sample (`View.weights`), instead of weighting the task's loss.
+        answered: Whether the columns after these, (N, 1 + C), are what the teacher's only output,
+            (N, C), is on each sample, so that it need not be asked.
         name: Of the Keras model.
 
     Raises:
@@ -72,13 +74,17 @@ class Distiller(keras.Model):
         task_weight: float = 1.0,
         teacher_input: Callable[[Any], Any] | None = None,
         weighs_teacher: bool = False,
+        answered: bool = False,
         name: str = "distiller",
     ):
         terms = tuple(terms)
         _check_arguments(student, teacher, terms, task_weight)
         super().__init__(name=name)
         self.student = student
-        self.task_weight, self.weighs_teacher = float(task_weight), weighs_teacher
+        self.task_weight, self.weighs_teacher = float(task_weight), weighs_teacher or answered
+        self.answered = answered
+        if answered and any(term.layer_pairs for term in terms):
+            raise ValueError("`answered` leaves no features of the teacher to compare.")
         self._teacher_input = teacher_input
         # Keras would track a model that is an attribute, and count, save and train it.
         self._unseen = _Unseen(student, teacher, terms)
@@ -128,8 +134,13 @@ class Distiller(keras.Model):
         weights = None
         if self.weighs_teacher:
             weights, sample_weight = sample_weight, None
-        shown = x if self._teacher_input is None else self._teacher_input(x)
-        taught, hints = self._unseen.teacher(shown, training=False)
+        taught: Any
+        hints: list[Any] = []
+        if self.answered and weights is not None:
+            taught, weights = weights[:, 1:], weights[:, 0]
+        else:
+            shown = x if self._teacher_input is None else self._teacher_input(x)
+            taught, hints = self._unseen.teacher(shown, training=False)
         taught, hints = keras.tree.map_structure(
             tf.stop_gradient, (keras.tree.flatten(taught), hints)
         )

@@ -90,7 +90,7 @@ class TrainingData:
         cache_bytes: Budget of the cache; None takes a quarter of the machine's memory.
         features: Stand for the inputs while only a network's head is trained; None if never.
         weights: A number for each sample of the index, float32 (N,), that batches then hold as
-            sample weights; None for none.
+            sample weights; None for none. `carry` exchanges them.
 
     Attributes:
         epoch: The epoch (from 0) the next iteration is for; `start_epoch` sets it.
@@ -169,6 +169,19 @@ class TrainingData:
         """Return the inputs at positions of an epoch, as `example` has them, in one array."""
         pairs = self._pool.map(partial(self.example, epoch), positions)
         return np.stack([inputs for inputs, _ in pairs])
+
+    def carry(self, beside: np.ndarray) -> None:
+        """Let batches hold what is known of each sample, (samples, ...), as sample weights.
+
+        Raises:
+            UserError: When a training sample is not one of the index, but a part or a mixture.
+        """
+        if self._repeats > 1:
+            raise UserError(
+                "Config: distill.views asks a teacher about whole samples, but this training takes "
+                f"{self._repeats} parts of each; set it to 0."
+            )
+        self._weights = beside
 
     def _outputs_of(self, model: keras.Model, epoch: int) -> list[np.ndarray]:
         """Return what a model gives for every sample, in batches of one size: (N, ...) each."""
@@ -284,7 +297,7 @@ class TrainingData:
 
         def load(step):
             weights = tf.numpy_function(of_batch, [step], tf.float32)
-            weights.set_shape((None,))
+            weights.set_shape((None, *known.shape[1:]))
             return weights
 
         weights = tf.data.Dataset.range(self.steps).map(load)
@@ -292,7 +305,13 @@ class TrainingData:
         return pairs.map(lambda batch, weights: (*batch, weights))
 
     def _finish(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
-        dataset = self._task.batches(dataset, self._config, epoch=lambda: self.epoch)
+        given = dataset
+        dataset = self._task.batches(given, self._config, epoch=lambda: self.epoch)
+        if self._weights is not None and self._weights.ndim > 1 and dataset is not given:
+            raise UserError(
+                "Config: distill.views asks a teacher about samples as they are, but this training "
+                "mixes or resizes batches; set it to 0, or leave that off."
+            )
         if self._outputs > 1:
             dataset = dataset.map(lambda inputs, target: (inputs, (target,) * self._outputs))
         return dataset

@@ -186,6 +186,7 @@ class _Session:
         if val_index is not None:
             held_out = (card, val_index)
             self.validator = Validator(task, deploy, self.saved, *held_out, batch=config.batch)
+        weights = None if teaching is None else teaching.weights(train_index)
         self.data = TrainingData(
             task,
             train_index,
@@ -193,8 +194,10 @@ class _Session:
             config,
             outputs=len(self.fitted.outputs),
             features=self.features,
-            weights=None if teaching is None else teaching.weights(train_index),
+            weights=weights,
         )
+        if teaching is not None and config.distillation.views and not state.is_finished(config):
+            progress.note(teaching.answer(self.data, weights))
         if not (state.epoch or config.compress or config.initial_weights):
             for note in task.start_network(self.model, self.data, config):
                 progress.note(note)

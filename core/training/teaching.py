@@ -1,8 +1,8 @@
 """A network that learns from another run: `TrainConfig.teacher`, for every domain alike.
 
-The teacher sees the augmented batch as its own card normalises it, in inference mode. Classes are
-matched by name. Which file taught is written into the run, so that a training is not gone on with
-under another one.
+The teacher sees the augmented batch as its own card normalises it, in inference mode; or, with
+`distill.views`, each sample some times before the training. Classes are matched by name. Which file
+taught is written into the run, so that a training is not gone on with under another one.
 
 The loss is that of G. Hinton, O. Vinyals, J. Dean, "Distilling the knowledge in a neural network",
 2015 (arXiv:1503.02531), as signal knowledge distillation has it (D. Hou et al., arXiv:2312.17446);
@@ -11,8 +11,9 @@ The loss is that of G. Hinton, O. Vinyals, J. Dean, "Distilling the knowledge in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -28,6 +29,10 @@ from core.run_folder import RunFolder
 from core.task import Task
 from core.training.setup import open_teacher
 
+if TYPE_CHECKING:
+    from core.data.pipeline import TrainingData
+
+_ASKED = 128  # samples that a teacher is shown at once
 LOGITS = "logits"  # how a card's `output` begins where the outputs are classes before a softmax
 
 
@@ -63,6 +68,11 @@ class Teaching:
         task.check_teacher(self._run, card)
         self._classes: tuple[int, ...] | None = None
         self._soft = card.output.startswith(LOGITS)
+        if self._choices.views and not (self._soft and _one_answer(self._model)):
+            raise UserError(
+                "Config: distill.views is for classes of whole samples; set it to 0, so that the "
+                "teacher sees every batch."
+            )
         if self._soft and card.labels and theirs.labels:
             self._classes = self._places(card.labels, theirs.labels)
         self._input = rescaling(card, theirs)
@@ -107,6 +117,7 @@ class Teaching:
                 task_weight=1 - self._choices.weight,
                 teacher_input=self._input,
                 weighs_teacher=self._soft,
+                answered=bool(self._choices.views),
             )
         except UserError as error:
             raise UserError(f"Teacher {self._run.path}: {error}") from error
@@ -123,6 +134,43 @@ class Teaching:
                 f"{found.shape}, from {found.min()} to {found.max()}"
             )
         return found
+
+    def answer(self, data: TrainingData, weights: np.ndarray | None) -> str:
+        """Ask about every training sample beforehand, and let the batches carry the answers.
+
+        An answer is the logarithm of the mean of the probabilities over `distill.views` looks at a
+        sample, augmented as in the first epochs.
+
+        Args:
+            data: Of the training.
+            weights: Of the soft term for its samples, (N,); None for all alike.
+
+        Returns:
+            A sentence for the user.
+        """
+        views, started = self._choices.views, time.monotonic()
+        total: Any = -np.inf
+        for view in range(views):
+            total = np.logaddexp(total, np.concatenate(list(self._log_probabilities(data, view))))
+        answers = total - np.log(views)
+        if self._model.outputs[0].shape[-1] == 1:
+            answers = answers[:, :1] - answers[:, 1:]
+        shares = np.ones(len(answers)) if weights is None else weights
+        data.carry(np.column_stack([shares, answers]).astype(np.float32))
+        return (
+            f"Teacher: asked {views} times about each of {len(answers)} samples "
+            f"({time.monotonic() - started:.0f} s)."
+        )
+
+    def _log_probabilities(self, data: TrainingData, view: int) -> Iterator[np.ndarray]:
+        """Yield log p of samples in their order, (n, C); of one logit that of both classes."""
+        for start in range(0, data.count, _ASKED):
+            inputs = data.inputs(view, range(start, min(start + _ASKED, data.count)))
+            shown = inputs if self._input is None else self._input(inputs)
+            logits = np.asarray(self._model.predict_on_batch(shown), np.float64)
+            if logits.shape[-1] == 1:
+                logits = np.concatenate([logits, np.zeros_like(logits)], axis=-1)
+            yield logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
 
     def _terms(self, student: keras.Model) -> list[Term]:
         choices, terms = self._choices, list[Term]()
@@ -152,6 +200,11 @@ class Teaching:
 
     def _unfit(self, what: str) -> UserError:
         return UserError(f"Teacher {self._run.path}: {what}.")
+
+
+def _one_answer(model: keras.Model) -> bool:
+    """Return whether a model gives one vector for a sample, and nothing else."""
+    return len(model.outputs) == 1 and len(model.outputs[0].shape) == 2
 
 
 def rescaling(student: ModelCard, teacher: ModelCard) -> Callable[[Any], Any] | None:

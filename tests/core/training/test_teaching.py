@@ -220,7 +220,9 @@ def chosen(teacher) -> TrainConfig:
 def test_the_run_says_who_taught_it_and_how(whole, teacher):
     run = RunFolder(whole.path)
     assert run.config.teacher == str(teacher.path)
-    assert run.config.distill == {"temperature": 4.0, "weight": 0.7, "feature_weight": 0.05}
+    assert run.config.distill == {
+        "temperature": 4.0, "weight": 0.7, "feature_weight": 0.05, "views": 0,
+    }  # fmt: skip
     file = teacher.path / "model.keras"
     assert run.record["taught_by"] == {
         "run": str(teacher.path), "network": "wide", "variant": "base", "sha256": sha256(file),
