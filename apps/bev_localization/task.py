@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 QUICK_SCANS = 32  # of each split
 _MOST_AT_ONCE = 8  # images of a call; a network turns each up to eight times
+NORMS = ("auto", "kept", "trained")
+MINING = ("hardest", "random")
 _DRAWN = 3  # pixels of a picture for one of an image
 _KEYPOINT = (255, 170, 0)
 
@@ -63,8 +65,10 @@ class BevLocalization(Task):
         "negatives": 10,
         "margin": 0.3,
         "backbone_weights": "",
+        "norms": "auto",
+        "mining": "hardest",
     }
-    option_values = {"recipe": tuple(RECIPES)}
+    option_values = {"recipe": tuple(RECIPES), "norms": NORMS, "mining": MINING}
     option_least = {"half_range": 0, "resolution": 0, "negatives": 1, "margin": 0}
     # For two CPU cores: a quarter of the pixels, half of the rotations, a third of the images.
     presets = {
@@ -72,8 +76,8 @@ class BevLocalization(Task):
             "variant": "r4_gray",
             "epochs": 3,
             "batch": 12,
-            "learning_rate": 3e-4,
-            "options": {"recipe": "coarse40", "negatives": 2},
+            "learning_rate": 3e-5,
+            "options": {"recipe": "coarse40", "negatives": 2, "mining": "random"},
         }
     }
     # An integer network is taught by its own float form.
@@ -172,8 +176,12 @@ class BevLocalization(Task):
         """Return the model with the descriptor alone: local features have no loss of their own."""
         import keras
 
+        from apps.bev_localization.training import keep_norms, norms_kept
+
         if config.compress:
             return model
+        if norms_kept(self.check_options(config.options)):
+            keep_norms(model)
         return keras.Model(model.input, model.outputs[1], name=model.name)
 
     def batch_order(
@@ -189,7 +197,7 @@ class BevLocalization(Task):
         outputs: Callable[[], list[np.ndarray]],
     ) -> list[np.ndarray] | None:
         """Return batches with the hardest negatives, by the descriptors of all samples as now."""
-        if config.compress:
+        if config.compress or self.check_options(config.options)["mining"] == "random":
             return None
         return self._order(index, config, rng, outputs()[0])
 

@@ -5,7 +5,8 @@ L. Luo et al., IEEE Transactions on Robotics 41, 2025, arXiv:2408.01841, and the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def start_clusters(model: keras.Model, data: TrainingData, config: TrainConfig) 
     chosen = rng.permutation(data.count)[:images].tolist()
     each = -(-IMAGES * FEATURES_OF_EACH // images)
     pooling = model.get_layer(POOLING)
-    if not config.options.get("backbone_weights"):
+    if not (config.options.get("backbone_weights") or norms_kept(config.options)):
         _settle_norms(model, data.inputs(0, chosen[:_SETTLED]))
     encoder = keras.Model(model.input, model.get_layer(MAP).output)
     found = []
@@ -64,15 +65,36 @@ def start_clusters(model: keras.Model, data: TrainingData, config: TrainConfig) 
     )
 
 
+def norms_kept(options: Mapping[str, Any]) -> bool:
+    """Return whether batch normalisations stay as they are while all else is trained.
+
+    "auto" trains them, as published, where the encoder starts from ResNet-34. With random weights
+    features tell places and keypoints well as long as means are 0 and variances 1: with the
+    statistics of images a third as many keypoints agree on a pose (docs/bev-localization.md).
+    """
+    chosen = options.get("norms", "auto")
+    return chosen == "kept" or (chosen == "auto" and not options.get("backbone_weights"))
+
+
+def keep_norms(model: keras.Model) -> None:
+    """Let the batch normalisations of a model work as at inference, and keep their weights."""
+    for norm in _norms(model):
+        norm.trainable = False
+
+
+def _norms(model: keras.Model) -> list:
+    import keras
+
+    return [one for one in model.layers if isinstance(one, keras.layers.BatchNormalization)]
+
+
 def _settle_norms(model: keras.Model, images: np.ndarray) -> None:
     """Give new batch normalisations the statistics of some images.
 
     Clusters are found at inference, and trained with the statistics of batches: those of a network
     that was never trained, 0 and 1, would be of other features than a step sees.
     """
-    import keras
-
-    norms = [one for one in model.layers if isinstance(one, keras.layers.BatchNormalization)]
+    norms = _norms(model)
     momenta = [one.momentum for one in norms]
     for norm in norms:
         norm.momentum = 0.0

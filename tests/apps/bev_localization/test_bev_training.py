@@ -9,6 +9,7 @@ from lidar_street import pose, write_street
 
 from apps.bev_localization.models.rein import POOLING
 from apps.bev_localization.task import TASK
+from apps.bev_localization.training import norms_kept
 from core.config import TrainConfig
 from core.errors import UserError
 from core.training.fit import train
@@ -78,6 +79,38 @@ def test_a_training_starts_from_clusters_and_says_so(whole):
     assert run.card.decode["recipe"]["half_range"] == 16.0
 
 
+def norms_of(model):
+    return [one for one in model.layers if isinstance(one, keras.layers.BatchNormalization)]
+
+
+def test_norms_of_a_network_that_starts_from_nothing_stay_as_new_ones(whole):
+    model = whole[0].load_model()
+    for norm in norms_of(model):
+        values = (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)
+        for value, kept in zip(values, (1.0, 0.0, 0.0, 1.0), strict=True):
+            np.testing.assert_array_equal(value, np.full(norm.gamma.shape, kept, np.float32))
+
+
+def test_norms_are_trained_where_one_asks_for_it(street, tmp_path):
+    chosen = config(street, epochs=1, options={"norms": "trained"})
+    model = train(TASK, chosen, tmp_path / "run").load_model()
+    first = norms_of(model)[0]
+    assert np.abs(first.moving_mean).max() > 1e-3 and np.abs(first.beta).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({}, True),
+        ({"backbone_weights": "resnet34.pth"}, False),
+        ({"backbone_weights": "resnet34.pth", "norms": "kept"}, True),
+        ({"norms": "trained"}, False),
+    ],
+)
+def test_norms_are_kept_unless_resnet_brings_its_own(options, kept):
+    assert norms_kept(TASK.check_options(options)) is kept
+
+
 def test_a_resumed_training_equals_one_that_was_not_interrupted(whole, street, tmp_path):
     run, said = whole
     train(TASK, config(street, epochs=1), tmp_path / "parts")
@@ -106,6 +139,17 @@ def test_the_order_of_an_epoch_asks_the_network(street):
     mined = TASK.mined_order(index, chosen, np.random.default_rng(1), outputs)
     assert asked == [1] and len(plain) == len(mined)
     assert any(not np.array_equal(a, b) for a, b in zip(plain, mined, strict=True))
+
+
+def test_negatives_at_random_do_not_ask_the_network(street):
+    index = TASK.read(str(street)).split("train")
+
+    def outputs():
+        raise AssertionError("the network is asked")
+
+    chosen = config(street, options={"mining": "random"})
+    assert TASK.mined_order(index, chosen, np.random.default_rng(1), outputs) is None
+    assert TASK.preset("light")["options"]["mining"] == "random"
 
 
 def test_unequal_sides_are_refused(street, tmp_path):
