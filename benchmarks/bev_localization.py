@@ -137,7 +137,7 @@ def looked_up(engine: Engine, index: Index, kept: Path) -> dict[str, list[dict[s
     found = {}
     for scenario, asked in again.items():
         pairs = ((sample, views[sample.id]) for sample in (*mapped, *asked))
-        found[scenario] = list(TASK.score(pairs, card).rows)
+        found[scenario] = list(TASK.score(pairs, card).per_sample)
     write_json(kept, found)
     return found
 
