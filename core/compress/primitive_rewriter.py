@@ -8,7 +8,6 @@ import keras
 import numpy as np
 
 from core.compress.graph import Call
-from core.compress.operators import WEIGHTED
 from core.compress.rewriter import Rewriter
 from core.layers.clip import Clip
 
@@ -21,27 +20,6 @@ class PrimitiveRewriter(Rewriter):
 
     def set(self, call: Call, tensor) -> None:
         self.tensors[call.outputs[0]] = tensor
-
-    def twin(self, operation):
-        """Return a layer with the weights of another: the very ones where none will be changed.
-
-        Making weights takes most of a rewrite's time, and what comes of this one is only read, by
-        the next, which copies them. A kernel with a bias may be scaled in place.
-        """
-        if not isinstance(operation, keras.layers.Layer) or not operation.weights:
-            return super().twin(operation)
-        if isinstance(operation, WEIGHTED) and operation.use_bias:
-            return super().twin(operation)
-        return self.once(operation, lambda: self._borrowing(operation))
-
-    def _borrowing(self, layer):
-        """Return a built layer as another one, of the same weights and with calls of its own."""
-        other = object.__new__(type(layer))
-        vars(other).update(vars(layer))
-        vars(other).update(
-            name=self.name(layer.name), _inbound_nodes=[], _outbound_nodes=[], _losses=[]
-        )
-        return other
 
     def affine(self, x, factor, shift, name: str):
         """Return x·factor + shift per channel, as a 1×1 depthwise convolution.
