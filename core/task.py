@@ -9,7 +9,7 @@ must not import TensorFlow; methods import what they need.
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,9 +97,8 @@ class Task(HowTrained, abc.ABC):
         networks: Name → `core.network.Network`, or where it stands as "module:attribute", of what
             this app can train; the first is the default.
         readers: Data formats by name.
-        input_kind, input_suffixes: What the files of a folder to predict are, in the singular, and
-            how their names end.
-        sample_data: Folder of the built-in sample data (`--data sample`), if there is any.
+        input_kind, input_suffixes: What the files to predict are, in the singular; their endings.
+        sample_data: Folder of the built-in sample data (`--data sample`), or what makes it.
         headline: Name of the metric that chooses the best checkpoint, in `Scores.summary`.
         headline_mode: "max" or "min".
         int8_tolerance: How much of the headline metric an integer file may lose.
@@ -128,7 +127,7 @@ class Task(HowTrained, abc.ABC):
     validates: bool = True
     networks: Mapping[str, Network | str]
     readers: Mapping[str, Reader]
-    sample_data: Path | None = None
+    sample_data: Path | Callable[[], Path] | None = None
     input_kind: str = "image"
     input_suffixes: Sequence[str] = SUFFIXES
     headline: str
@@ -193,6 +192,8 @@ class Task(HowTrained, abc.ABC):
     def read(self, path: str, format: str = "auto") -> Index:
         """Return the index of a data set; "sample" names the built-in sample data."""
         place = self.sample_data if str(path) == "sample" else Path(path)
+        if callable(place):
+            place = place()
         if place is None:
             raise UserError(f"'{self.name}' has no built-in sample data; pass --data PATH.")
         return self.with_splits(read_with(self.readers, place, format))

@@ -16,11 +16,13 @@ from core.command_line import options as opt
 from core.command_line.program import task_of
 from core.command_line.tables import csv_text, say, show_json, show_table
 from core.command_line.use import load_engine, new_inputs, owning_run, result_files, tell_failed
+from core.errors import UserError
 
 if TYPE_CHECKING:
     from apps.bev_localization.maps.localizing import Fix
     from apps.bev_localization.maps.map_file import PlaceMap
-    from core.data.index import Sample
+    from apps.bev_localization.maps.map_scans import MapScans
+    from core.data.index import Index, Sample
 
 RECORD, TABLE = "localized.json", "localized.csv"
 _SHOWN = 40  # scans that are printed
@@ -71,6 +73,14 @@ def localize(
         ),
     ] = None,
     seed: Annotated[int, opt.SEED] = 0,
+    map_scans: Annotated[
+        Path | None,
+        typer.Option(
+            "--map-scans",
+            metavar="DATA",
+            help="The scans of the map: poses are refined in space on their points.",
+        ),
+    ] = None,
     pictures: opt.Pictures = True,
     batch: Annotated[int, opt.BATCH] = 4,
     overwrite: opt.Overwrite = False,
@@ -80,7 +90,9 @@ def localize(
 
     A scan counts as found where --least-inliers of its keypoints agree on a pose (and descriptors
     are within --farthest); else it is told "not on this map", with the best guess. The confidence
-    is the share of its keypoints that agree. Height, roll and pitch are those of the place.
+    is the share of its keypoints that agree. Height, roll and pitch are those of the place, unless
+    --map-scans names the scans that the map was built from: then the points of a scan that was
+    found are laid on its place's (small-gicp, the extra 'lidar'), where they fit.
 
     --format may also name the layout of the points in .bin files; KITTI's is taken else.
 
@@ -109,6 +121,7 @@ def localize(
     card, now = identify(model, task.name)
     check_same_network(found, now)
     check_same_recipe(found, recipe_of(card, model.name), f"'{model.name}'")
+    scans = None if map_scans is None else _scans_of(found, task.read(str(map_scans)))
     samples = query_samples(inputs, format)
     places: dict[str, Path] = {}
     if out is not None:
@@ -136,6 +149,12 @@ def localize(
                 failed.append({"input": str(sample.inputs[0]), "error": str(error)})
                 continue
             fix = locate(found, view, rules)
+            if scans is not None:
+                try:
+                    fix = scans.refined(fix, sample)
+                except UserError as damaged:
+                    failed.append({"input": str(sample.inputs[0]), "error": str(damaged)})
+                    continue
             files = []
             if out is not None and pictures:
                 picture = localized_picture(found, view.image, fix, name=sample.id)
@@ -166,6 +185,12 @@ def localize(
     tell_failed(failed, done=bool(results))
 
 
+def _scans_of(found: PlaceMap, index: Index) -> MapScans:
+    from apps.bev_localization.maps.map_scans import MapScans
+
+    return MapScans(found, index.samples, index.root)
+
+
 def _entry(found: PlaceMap, sample: Sample, fix: Fix) -> dict[str, Any]:
     """Return what localized.json says of a scan, but for the files."""
     x, y, z = (None, None, None) if fix.pose is None else fix.pose[:3, 3].tolist()
@@ -183,6 +208,7 @@ def _entry(found: PlaceMap, sample: Sample, fix: Fix) -> dict[str, Any]:
         "matches": fix.matches,
         "confidence": fix.confidence,
         "pose": None if fix.pose is None else fix.pose[:3],
+        "refined": fix.refined,
     }
 
 
@@ -202,10 +228,11 @@ def _show(document: dict[str, Any], out: Path | None) -> None:
     )
     if len(results) > _SHOWN:
         say(f"Not shown: {len(results) - _SHOWN} more scans.")
-    there = sum(row["on_map"] for row in results)
+    there, moved = (sum(row[name] for row in results) for name in ("on_map", "refined"))
     say(
         f"{there} of {len(results)} scans are on {document['map_file']} "
         f"({document['places']} places)"
+        + (f"; {moved} of their poses were refined" if moved else "")
     )
     say("Confidence: the share of a scan's keypoints whose matches agree with its pose.")
     if out is not None:

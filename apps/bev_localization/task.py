@@ -17,6 +17,7 @@ import numpy as np
 from apps import catalog
 from apps.bev_localization.data import READERS
 from apps.bev_localization.data.clouds import SUFFIXES as CLOUDS
+from apps.bev_localization.data.sample import sample_data
 from apps.bev_localization.images.recipes import RECIPES, BevRecipe, recipe
 from apps.bev_localization.places import check_protocol, where, with_places
 from core.data.images import SUFFIXES as PICTURES
@@ -46,6 +47,7 @@ class BevLocalization(Task):
     name = "bev"
     networks = catalog.networks("bev")
     readers = READERS
+    sample_data = staticmethod(sample_data)
     input_kind, input_suffixes = "scan", (".bin", *CLOUDS, *PICTURES)
     headline = "recall_1"
     int8_tolerance = 0.01

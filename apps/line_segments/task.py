@@ -13,7 +13,7 @@ from apps import catalog
 from apps.line_segments.data import READERS, notes_on, read_truth
 from apps.line_segments.detections import Detections
 from apps.line_segments.geometry import scaled
-from core.data.readers import read_with
+from apps.line_segments.sample import sample_data
 from core.errors import UserError
 from core.task import Example, Objective, Scores, Task
 
@@ -31,6 +31,7 @@ class LineSegments(Task):
     name = "lines"
     networks = catalog.networks("lines")
     readers = READERS
+    sample_data = staticmethod(sample_data)
     headline = "fh"
     int8_tolerance = 0.01
     # Reconstructed: the authors published no training.
@@ -64,14 +65,6 @@ class LineSegments(Task):
         return {}
 
     # --- data ---------------------------------------------------------------------------------
-
-    def read(self, path: str, format: str = "auto") -> Index:
-        """Return the index of a data set; "sample" names synthetic scenes that are rendered."""
-        if str(path) != "sample":
-            return super().read(path, format)
-        from apps.line_segments.sample import sample_data
-
-        return self.with_splits(read_with(self.readers, sample_data(), format))
 
     def data_notes(self, index: Index) -> list[str]:
         return notes_on(index)

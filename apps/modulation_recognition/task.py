@@ -78,6 +78,7 @@ class ModulationRecognition(Task):
         **catalog.networks("modrec"),
     }
     readers = READERS
+    sample_data = staticmethod(sample_data)
     input_kind, input_suffixes = "recording", (*SUFFIXES, ".sigmf-meta")
     headline = "average_accuracy"
     int8_tolerance = 0.01

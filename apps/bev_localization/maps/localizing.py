@@ -76,6 +76,8 @@ class Fix:
         pose: float64 (4, 4), from the sensor to the map: height, roll and pitch are the place's,
             as a scan's image does not tell them. None likewise.
         on_map: Whether inliers and distance are within the rules.
+        refined: Whether the pose was found by laying the scan's points on the place's
+            (`apps.bev_localization.maps.map_scans`): height, roll and pitch are then the scan's.
     """
 
     place: int
@@ -83,6 +85,7 @@ class Fix:
     estimate: PoseEstimate | None
     pose: np.ndarray | None
     on_map: bool
+    refined: bool = False
 
     @property
     def inliers(self) -> int:

@@ -104,6 +104,23 @@ def test_what_is_printed_for_programs_fits_its_schema(world, tmp_path):
     ]
 
 
+def test_poses_are_refined_on_the_scans_of_the_map(world, tmp_path):
+    climbing = [pose(SPACING * n + 0.5, 0.4, 180.0) for n in (2, 4)]
+    for one in climbing:
+        one[2, 3] += 0.3  # images do not tell it
+    write_street(tmp_path / "high", climbing)
+    call = ("localize", world / "map.npz", tmp_path / "high", "--model", world / "model.tflite")
+    code, told, _ = run(*call, "--map-scans", world / "map", "--json")
+    assert code == 0
+    for one, truth in zip(json.loads(told)["results"], climbing, strict=True):
+        assert one["refined"] and np.allclose(one["pose"], truth[:3], atol=0.03)
+        assert (one["x"], one["z"]) == (one["pose"][0][3], one["pose"][2][3])
+    code, told, _ = run(*call, "--map-scans", world / "map")
+    assert code == 0 and "2 of their poses were refined" in told
+    code, told, said = run(*call, "--map-scans", world / "back")
+    assert (code, told) == (2, "") and "has no scan 'map/000000.bin'" in said
+
+
 def test_thresholds_decide_what_is_on_the_map(world):
     scan, model = world / "back/000000.bin", world / "model.tflite"
     for option in (("--least-inliers", 500), ("--farthest", 0.01)):

@@ -99,7 +99,12 @@ def test_the_weights_are_those_of_the_frames(student, data):
 
 def test_a_student_is_trained_under_a_teacher(student, teacher):
     assert student.config.teacher == str(teacher.path)
-    assert student.config.distill == {"temperature": 2.0, "weight": 0.7, "feature_weight": 0.0}
+    assert student.config.distill == {
+        "temperature": 2.0,
+        "weight": 0.7,
+        "feature_weight": 0.0,
+        "views": 0,
+    }
     (row,) = student.history()
     assert row["loss"] == pytest.approx(
         0.7 * row["soft_targets_loss"] + 0.3 * row["task_loss"], rel=1e-4
