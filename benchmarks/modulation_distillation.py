@@ -149,6 +149,11 @@ def main() -> None:
     parser.add_argument("--weight", type=float, default=0.7, help="of the teacher in the loss")
     parser.add_argument("--feature-weight", type=float, default=0.0)
     parser.add_argument("--views", type=int, default=0, help="asked before the training, so often")
+    parser.add_argument(
+        "--plain",
+        action="store_true",
+        help="students see the frames as they are, as the published ones do",
+    )
     parser.add_argument("--out", type=Path, default=RESULT, metavar="FILE.csv")
     options = parser.parse_args()
 
@@ -178,7 +183,8 @@ def main() -> None:
             for way in WAYS:
                 run = trained(
                     options.work / f"{student}_{way}_{seed}", index, student, None, seed=seed,
-                    epochs=options.epochs, **shared, **(taught if way == "distilled" else {}),
+                    epochs=options.epochs, augment=not options.plain, **shared,
+                    **(taught if way == "distilled" else {}),
                 )  # fmt: skip
                 rows.append(row(run, index, way, integers=True))
                 print(f"  {' '.join(map(str, rows[-1].values()))}", file=sys.stderr)
