@@ -31,6 +31,7 @@ FEWER_BLOCKS = {
     "mobilenetv2": {"depths": (1, 2, 1, 1, 1, 1, 1)},
     "shufflenetv2": {"depths": (2, 1, 1)},
     "resnet": {"depths": (1, 1, 1, 1)},
+    "densenet": {"depths": (2, 1, 1, 1)},
     "efficientnet": {"depths": (1, 2, 1, 1, 1, 1, 1)},
     "efficientnetv2": {"depths": (1, 1, 1, 1, 2, 1)},
     "efficientnet_lite": {"depths": (1, 2, 1, 1, 1, 1, 1)},

@@ -79,6 +79,7 @@ DOWNLOADS = {
     ("shufflenetv2", "x1_5"): _torchvision("shufflenetv2_x1_5-3c479a10.pth"),
     ("shufflenetv2", "x2_0"): _torchvision("shufflenetv2_x2_0-8be3c8ee.pth"),
     ("resnet", "50"): _torchvision("resnet50-11ad3fa6.pth"),
+    ("densenet", "121"): _torchvision("densenet121-a639ec97.pth"),
     ("squeezenet", "1_1"): _torchvision("squeezenet1_1-b8a52dc0.pth"),
     ("efficientnet", "b0"): _torchvision("efficientnet_b0_rwightman-7f5810bc.pth"),
     ("efficientnet", "b0_tf"): Download(
