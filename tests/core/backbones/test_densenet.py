@@ -73,7 +73,7 @@ def test_the_published_file_loads_by_its_older_names(model):
 
 def test_a_layer_keeps_what_came_in_and_adds_normalised_convolutions():
     keras.utils.set_random_seed(0)
-    small = densenet(input_shape=(32, 48, 3), classes=None, depths=(6, 1, 1, 1))
+    small = densenet(input_shape=(32, 64, 3), classes=None, depths=(6, 1, 1, 1))
     rng = np.random.default_rng(0)
     state = {
         name: rng.uniform(0.5, 1.5, value.shape) if value.ndim == 1
@@ -82,7 +82,7 @@ def test_a_layer_keeps_what_came_in_and_adds_normalised_convolutions():
     }  # fmt: skip
     load_torch_state(small, {name: value.astype(np.float32) for name, value in state.items()})
     ends = keras.Model(small.input, [small.get_layer(n).output for n in (BEFORE, LAYER)])
-    before, found = (np.asarray(x[0], np.float64) for x in ends(rng.random((1, 32, 48, 3), "f")))
+    before, found = (np.asarray(x[0], np.float64) for x in ends(rng.random((1, 32, 64, 3), "f")))
 
     def rectified(x, number):
         factor, shift, mean, variance = (
