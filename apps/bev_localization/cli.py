@@ -1,6 +1,7 @@
 """The command line of LiDAR localization: the shared commands, and its own."""
 
 from apps.bev_localization.build_map_command import build_map
+from apps.bev_localization.compare_command import compare
 from apps.bev_localization.localize_command import localize
 from apps.bev_localization.make_bev_command import make_bev
 from apps.bev_localization.simulate_command import simulate
@@ -12,6 +13,7 @@ app = bind("bev", APPS["bev"].summary, "apps.bev_localization.task:TASK")
 for name, command, panel in (
     ("build-map", build_map, "Use it"),
     ("localize", localize, "Use it"),
+    ("compare", compare, "Look around"),
     ("make-bev", make_bev, "Make a network"),
     ("simulate", simulate, "Make a network"),
 ):

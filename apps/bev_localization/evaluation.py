@@ -6,7 +6,7 @@ BEVPlace++ (L. Luo et al., IEEE T-RO 41, 2025), section V, and the published cod
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,7 @@ from core.model_card import ModelCard
 from core.task import Scores
 
 _FAR = 1e7  # metres
+Ranking = tuple[np.ndarray, np.ndarray]  # places of each query, nearest first; their distances
 _LOCAL = "float16"  # how local features wait until all descriptors are there
 
 
@@ -47,6 +48,26 @@ class _Seen:
 
     descriptor: np.ndarray
     local: LocalView | None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was looked up in what.
+
+    Attributes:
+        searches: Queries and databases.
+        across: Whether one sequence is looked up in another, or in itself.
+        in_space: float64 (N, 3), metres of all samples.
+    """
+
+    searches: Sequence[Search]
+    across: bool
+    in_space: np.ndarray
+
+    @property
+    def places(self) -> np.ndarray:
+        """Return the positions that distances are taken of: x and y of another sequence's."""
+        return self.in_space[:, PLANE if self.across else SPACE]
 
 
 def score(
@@ -67,37 +88,19 @@ def score(
         samples.append(sample)
         local = None if quick else _kept(view.local)
         seen.append(_Seen(np.asarray(view.descriptor, np.float32), local))
-    if not samples:
-        raise UserError("There are no samples to evaluate; choose another --split.")
-    places = where(samples)
-    found, protocol, words = searches(samples, card.decode)
-    if not found:
-        raise UserError("There is nothing to look up: a sequence needs two scans or more.")
-    axes = PLANE if protocol == "across" else SPACE
-    rows, hits = [], []
-    for search in found:
-        some, first = _looked_up(search, samples, seen, places[:, axes])
-        rows += some
-        hits.append(first)
-    ranks = np.concatenate(hits)  # of queries with a place to be found; 0: not among the first
-    summary: dict[str, float] = {
-        f"recall_{k}": float(np.mean((ranks > 0) & (ranks <= k))) if len(ranks) else math.nan
-        for k in KS
-    }
+
+    def by_descriptor(search: Search) -> Ranking:
+        index = build_index(np.stack([seen[i].descriptor for i in search.database]))
+        return index.search(np.stack([seen[i].descriptor for i in search.queries]), max(KS))
+
+    summary, rows, described, asked = place_scores(samples, card.decode, by_descriptor)
     if not quick:
-        summary |= _loops(found, protocol, seen, places[:, axes])
+        summary |= _loops(asked, seen)
         summary |= _poses(rows, samples, seen, card)
-    summary |= {"samples": len(samples), "samples_queries": len(ranks)}
-    flat = "x and y" if protocol == "across" else "x, y and z"
-    described = (
-        f"Protocol '{protocol}': {words}; a place is found within {RADIUS:g} m in {flat}; "
-        f"{len(ranks)} of {sum(len(one.queries) for one in found)} queries have one"
-    )
-    if not quick:
         cells = "middles" if card.decode.get("center_cells", False) else "corners"
         described += (
             f"; loops: a radius of {RADIUS:g} m, frames {GAP_FRAMES} older"
-            f"{' and the whole map' if protocol == 'across' else ''}; poses against the first "
+            f"{' and the whole map' if asked.across else ''}; poses against the first "
             f"place, right or wrong, within 2 m and 5 degrees, keypoints at {cells} of pixels, "
             "errors of the successes"
         )
@@ -106,13 +109,55 @@ def score(
     return Scores(summary, rows, described)
 
 
+def place_scores(
+    samples: Sequence[Sample], decode: Mapping, ranked: Callable[[Search], Ranking]
+) -> tuple[dict[str, float], list[dict], str, Asked]:
+    """Return recall of whatever ranks places.
+
+    Args:
+        samples: All that are scored.
+        decode: A card's, with "protocol" and "database".
+        ranked: Returns for the queries of a search the nearest of its database, int (Q, k), and
+            how far they are, (Q, k).
+
+    Returns:
+        Recall at 1, 5, 10 and 20 and the counts; a row for each query with a place to be found;
+        the protocol in words; what was asked.
+
+    Raises:
+        UserError: When there is no sample or no pose, or nothing to look up.
+    """
+    if not samples:
+        raise UserError("There are no samples to evaluate; choose another --split.")
+    places = where(samples)
+    found, protocol, words = searches(samples, decode)
+    if not found:
+        raise UserError("There is nothing to look up: a sequence needs two scans or more.")
+    asked = Asked(found, protocol == "across", places)
+    rows, hits = [], []
+    for search in found:
+        some, first = _looked_up(search, samples, ranked(search), asked.places)
+        rows += some
+        hits.append(first)
+    ranks = np.concatenate(hits)  # of queries with a place to be found; 0: not among the first
+    summary: dict[str, float] = {
+        f"recall_{k}": float(np.mean((ranks > 0) & (ranks <= k))) if len(ranks) else math.nan
+        for k in KS
+    }
+    summary |= {"samples": len(samples), "samples_queries": len(ranks)}
+    flat = "x and y" if asked.across else "x, y and z"
+    described = (
+        f"Protocol '{protocol}': {words}; a place is found within {RADIUS:g} m in {flat}; "
+        f"{len(ranks)} of {sum(len(one.queries) for one in found)} queries have one"
+    )
+    return summary, rows, described, asked
+
+
 def _looked_up(
-    search: Search, samples: Sequence[Sample], seen: Sequence[_Seen], places: np.ndarray
+    search: Search, samples: Sequence[Sample], ranking: Ranking, places: np.ndarray
 ) -> tuple[list[dict], np.ndarray]:
     """Return a row for each query with a place to be found, and the ranks of the first hits."""
-    index = build_index(np.stack([seen[i].descriptor for i in search.database]))
-    asked = np.stack([seen[i].descriptor for i in search.queries])
-    ranked, distances = index.search(asked, max(KS))
+    ranked, distances = ranking
     queries, database = places[search.queries], places[search.database]
     recall = recall_at(ranked, queries, database)
     rows = []
@@ -127,9 +172,7 @@ def _looked_up(
     return rows, recall.first_hit[recall.has_positive]
 
 
-def _loops(
-    found: Sequence[Search], protocol: str, seen: Sequence[_Seen], places: np.ndarray
-) -> dict[str, float]:
+def _loops(asked: Asked, seen: Sequence[_Seen]) -> dict[str, float]:
     """Return average precision, largest F1 and recall at full precision of loop closure.
 
     Within a sequence all its frames are asked in turn; across, the queries of every sequence are
@@ -139,10 +182,11 @@ def _loops(
     located: list[np.ndarray] = []
     allowed: list[np.ndarray] = []
     start = 0
-    for search in found:
+    places = asked.places
+    for search in asked.searches:
         order = np.concatenate([search.database, search.queries])
         free = oldest_allowed(len(order))
-        if protocol == "across":
+        if asked.across:
             free[:] = 0
             free[len(search.database) :] = len(search.database)
         loops = find_loops(np.stack([seen[i].descriptor for i in order]), free)

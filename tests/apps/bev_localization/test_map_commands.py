@@ -28,6 +28,7 @@ def world(tmp_path_factory):
     write_street(root / "map", [pose(SPACING * n) for n in range(8)])
     write_street(root / "back", [pose(SPACING * n + 0.5, 0.4, 180.0) for n in (2, 4)])
     write_street(root / "elsewhere", [pose(30.0)], seed=9)
+    write_street(root / "dense", [pose(3.0 * n) for n in range(12)])
     engine = started_engine(list(read_with(READERS, root / "map").samples))
     content = to_tflite(NETWORK.deploy(engine.model))
     for name, recipe, weights in (
@@ -175,3 +176,30 @@ def test_poses_the_wrong_way_round_are_refused(world, tmp_path):
     shutil.copy(world / "map/000000.bin", tmp_path / "map/000009.bin")
     code, _, said = run("build-map", world / "model.tflite", tmp_path / "map", "--out", out)
     assert code == 2 and "has 8 poses, but there are 9 scans" in said
+
+
+def test_networks_and_peers_are_compared_on_the_same_scans(world, tmp_path):
+    file, data = world / "model.tflite", ("--data", world / "dense", "--split", "all")
+    call = ("compare", file, "scan-context", *data, "--mean-pooled", "--calls", 1)
+    code, told, _ = run(*call, "--csv", tmp_path / "table.csv", "--json")
+    rows = json.loads(told)["results"]
+    assert code == 0
+    assert [row["descriptor"] for row in rows] == ["netvlad", "mean", "scan-context"]
+    netvlad, mean, peer = rows
+    evaluated = json.loads(run("evaluate", file, *data, "--json")[1])["metrics"]
+    for name in ("recall_1", "recall_5", "average_precision", "pose_success"):
+        assert netvlad[name] == pytest.approx(evaluated[name], abs=1e-6)
+    assert mean["recall_1"] <= netvlad["recall_1"] and mean["pose_success"] is not None
+    assert peer["recall_1"] > 0.5 and peer["pose_success"] is None and peer["macs"] is None
+    assert netvlad["file_bytes"] == mean["file_bytes"] == file.stat().st_size
+    with (tmp_path / "table.csv").open() as stream:
+        assert [row["source"] for row in csv.DictReader(stream)] == [row["source"] for row in rows]
+
+
+def test_what_cannot_be_compared_is_told_in_a_sentence(world):
+    data = ("--data", world / "dense")
+    assert "pass --data PATH" in run("compare", "scan-context")[2]
+    assert "named twice" in run("compare", "scan-context", "scan-context", *data)[2]
+    code, told, said = run("compare", "scan-context", *data, "--set", "protocol=cross")
+    assert (code, told) == (2, "") and "protocol" in said and "across" in said
+    assert "threshold" in run("compare", "scan-context", *data, "--set", "threshold=1")[2]
