@@ -5,7 +5,7 @@
 Frames of all 11 classes are generated at the SNR labels 6 to 18 of RadioML 2016, which are 12 dB
 and more. A teacher is trained on them, or the run named is taken; then each student, for every
 seed, alone and under the teacher. Both begin with the same weights, see the same frames in the same
-order and train as long. The validation frames choose the best epoch, the test frames are looked at
+order, as they are unless --augment is given, and train as long. The validation frames choose the best epoch, the test frames are looked at
 once. Every student is exported to int8 by calibration alone.
 
 Runs stay in --work: what an earlier call finished is not trained again, and one that was killed
@@ -136,23 +136,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--work", type=Path, required=True, help="where runs are kept and found")
     parser.add_argument("--data", type=Path, help="shards to use; generated where none are named")
-    parser.add_argument("--frames", type=int, default=500, help="of each class and SNR label")
+    parser.add_argument("--frames", type=int, default=300, help="of each class and SNR label")
     parser.add_argument("--teacher", type=Path, metavar="RUN", help="a run that is trained already")
     parser.add_argument("--teacher-network", default="clst")
     parser.add_argument("--teacher-variant", default="small")
-    parser.add_argument("--teacher-epochs", type=int, default=40)
+    parser.add_argument("--teacher-epochs", type=int, default=12)
     parser.add_argument("--students", nargs="+", default=STUDENTS, choices=STUDENTS)
     parser.add_argument("--epochs", type=int, default=40, help="of every student")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
-    parser.add_argument("--temperature", type=float, default=4.0)
+    parser.add_argument("--temperature", type=float, default=2.0)
     parser.add_argument("--weight", type=float, default=0.7, help="of the teacher in the loss")
     parser.add_argument("--feature-weight", type=float, default=0.0)
-    parser.add_argument("--views", type=int, default=0, help="asked before the training, so often")
+    parser.add_argument("--views", type=int, default=1, help="asked before the training, so often")
     parser.add_argument(
-        "--plain",
-        action="store_true",
-        help="students see the frames as they are, as the published ones do",
+        "--augment", action="store_true", help="students see changed frames, unlike published ones"
     )
     parser.add_argument("--out", type=Path, default=RESULT, metavar="FILE.csv")
     options = parser.parse_args()
@@ -183,7 +181,7 @@ def main() -> None:
             for way in WAYS:
                 run = trained(
                     options.work / f"{student}_{way}_{seed}", index, student, None, seed=seed,
-                    epochs=options.epochs, augment=not options.plain, **shared,
+                    epochs=options.epochs, augment=options.augment, **shared,
                     **(taught if way == "distilled" else {}),
                 )  # fmt: skip
                 rows.append(row(run, index, way, integers=True))
