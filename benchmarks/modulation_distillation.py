@@ -5,8 +5,9 @@
 Frames of all 11 classes are generated at the SNR labels 6 to 18 of RadioML 2016, which are 12 dB
 and more. A teacher is trained on them, or the run named is taken; then each student, for every
 seed, alone and under the teacher. Both begin with the same weights, see the same frames in the same
-order, as they are unless --augment is given, and train as long. The validation frames choose the best epoch, the test frames are looked at
-once. Every student is exported to int8 by calibration alone.
+order, as they are unless --augment is given, and train as long. The validation frames choose the
+best epoch, the test frames are looked at once. Every student is exported to int8 by calibration
+alone.
 
 Runs stay in --work: what an earlier call finished is not trained again, and one that was killed
 goes on. The rows go to --out after each run. On the command line the same is
