@@ -14,7 +14,8 @@ goes on. The rows go to --out after each run. On the command line the same is
 
     gossamer modrec generate --snrs 6:18:2 --frames-of-each N --seed 9 --out DATA
     gossamer modrec train --data DATA --network clst --variant small --out TEACHER
-    gossamer modrec train --data DATA --network kd_cnn --teacher TEACHER --out STUDENT
+    gossamer modrec train --data DATA --network kd_cnn --no-augment --teacher TEACHER
+        --set distill.temperature=2 --set distill.views=1 --out STUDENT
     gossamer modrec export STUDENT --precision int8
 """
 
