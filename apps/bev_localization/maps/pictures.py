@@ -36,7 +36,9 @@ def localized_picture(
         uint8 (H, W, 3).
     """
     recipe = found.about.recipe
-    transform = None if fix.estimate is None else fix.estimate.transform
+    transform = None
+    if fix.pose is not None:  # which may have been refined since it was estimated
+        transform = (np.linalg.inv(found.poses[fix.place]) @ fix.pose)[:2, [0, 1, 3]]
     left = overlay(found.image(fix.place), image, transform, recipe, _PANEL)
     top = _MARGIN + 3 * _LINE
     sheet = Sheet(top + _PANEL + _MARGIN + _LINE, 3 * _MARGIN + 2 * _PANEL)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from lidar_street import RECIPE, SPACING, pose, started_engine, write_street
@@ -126,6 +128,19 @@ def test_a_scan_without_keypoints_has_no_pose(found):
     fix = localize(found, view_of(image, outputs, name="x"))
     assert (fix.pose, fix.yaw, fix.inliers, fix.confidence, fix.on_map) == (None, None, 0, 0, False)
     assert localized_picture(found, image, fix, name="blank").shape[2] == 3
+
+
+def test_the_picture_shows_a_pose_as_it_was_refined(found, looked):
+    sample, view = looked["back"][0]
+    fix = localize(found, view)
+    moved = fix.pose.copy()
+    moved[:2, 3] += 3.0
+    shown = [
+        localized_picture(found, view.image, one, name=sample.id)
+        for one in (fix, replace(fix, pose=moved, refined=True))
+    ]
+    words = 120  # rows of text, which tell the pose too
+    assert (shown[0][words:] != shown[1][words:]).any(axis=2)[:, :500].sum() > 500
 
 
 def test_outputs_that_are_no_place_are_refused():
