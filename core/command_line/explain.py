@@ -32,7 +32,11 @@ def explain(
         int, typer.Option(min=2, help="Variations of a picture that lime looks at.")
     ] = 1000,
     regions: Annotated[
-        str, typer.Option(metavar="|".join(REGIONS), help="What lime takes away of a picture.")
+        str,
+        typer.Option(
+            metavar="|".join(REGIONS),
+            help="What lime takes away of a picture; slic needs the extra 'explain'.",
+        ),
     ] = REGIONS[0],
     curves: Annotated[
         bool,

@@ -2,4 +2,4 @@
 
 CAM_METHODS = ("grad-cam", "grad-cam++", "hires-cam")  # by gradients, which only Keras has
 METHODS = (*CAM_METHODS, "lime", "occlusion")
-REGIONS = ("quickshift", "squares")  # that LIME takes away
+REGIONS = ("quickshift", "slic", "squares")  # that LIME takes away

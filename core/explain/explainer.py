@@ -22,7 +22,7 @@ from core.explain.curves import Curve, deletion, insertion
 from core.explain.lime import SAMPLES, lime
 from core.explain.maps import evidence
 from core.explain.occlusion import occlusion
-from core.explain.segmentation import Segmentation
+from core.explain.segmentation import Segmentation, named_segmentation
 from core.model_card import ModelCard
 from core.task import Example, Task
 
@@ -84,8 +84,8 @@ class Explainer:
         advance: As given; may be set later.
 
     Raises:
-        UserError: When there is no such method, class or layer, or a .tflite file is to be
-            explained by gradients.
+        UserError: When there is no such method, class or layer, a .tflite file is to be explained
+            by gradients, or a segmentation needs what is not installed.
     """
 
     def __init__(
@@ -103,6 +103,8 @@ class Explainer:
         advance: Callable[[int], None] | None = None,
     ):
         self.method = chosen_method(engine, method, layer)
+        if isinstance(segmentation, str) and self.method == "lime":
+            segmentation = named_segmentation(segmentation)
         self._task, self._engine, self._batch = task, engine, batch
         self._label = None if label is None else class_number(engine.card, label)
         self._samples, self._segmentation, self._seed = samples, segmentation, seed

@@ -14,7 +14,7 @@ import numpy as np
 
 from core.errors import UserError, one_of
 from core.explain.classes import BATCH, Predict, check_class, checked_picture, probabilities_of
-from core.explain.segmentation import SEGMENTATIONS, Segmentation
+from core.explain.segmentation import Segmentation, named_segmentation
 
 SAMPLES, LABELS, FEATURES = 1000, 5, 5
 KERNEL_WIDTH, ALPHA = 0.25, 1.0
@@ -104,7 +104,7 @@ def lime(
         image: (H, W, C) stored values at the network's size.
         predict: The network, such as of `core.explain.classes.class_probabilities`.
         classes: Which classes; None takes the `labels` most probable ones.
-        segmentation: One of `SEGMENTATIONS`, a function of the image, or int (H, W) numbers.
+        segmentation: One of `core.explain.REGIONS`, a function of the image, or int (H, W) numbers.
         samples: Versions of the picture, the whole one included.
         labels: How many classes, where they are not chosen.
         fill: Colour of what is taken away; None takes each region's mean.
@@ -208,8 +208,7 @@ def fitted(rows: np.ndarray, values: np.ndarray, *, alpha: float = ALPHA) -> Sur
 def _segments(image: np.ndarray, segmentation: str | Segmentation | np.ndarray) -> np.ndarray:
     """Return regions numbered without gaps."""
     if isinstance(segmentation, str):
-        one_of(segmentation, SEGMENTATIONS, "The segmentation")
-        segmentation = SEGMENTATIONS[segmentation]
+        segmentation = named_segmentation(segmentation)
     found = segmentation(image) if callable(segmentation) else np.asarray(segmentation)
     if found.shape != image.shape[:2]:
         raise ValueError(

@@ -1,6 +1,7 @@
 """The command that explains pictures, of a run and of a .tflite file."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -118,6 +119,16 @@ def test_wrong_choices_are_refused(colours, colour_run, pictures, tmp_path, choi
     done = colours("explain", colour_run.path, pictures[0], "--out", tmp_path / "why", *choice)
     assert done.exit_code == 2 and sentence in done.stderr
     assert done.stderr.count("\n") == 1 and not (tmp_path / "why").exists()
+
+
+def test_without_scikit_image_slic_is_refused_before_a_folder_is_made(
+    colours, colour_file, pictures, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    out = tmp_path / "why"
+    done = colours("explain", colour_file, *pictures, "--out", out, "--regions", "slic")
+    assert done.exit_code == 2 and "gossamer-keras[explain]" in done.stderr
+    assert done.stderr.count("\n") == 1 and not out.exists()
 
 
 def test_a_picture_of_a_single_region_is_cut_into_squares_instead(

@@ -6,6 +6,7 @@ import pytest
 from scipy.special import softmax
 
 from core.errors import UserError
+from core.explain import REGIONS
 from core.explain.lime import (
     distances,
     filled,
@@ -81,6 +82,21 @@ def test_finds_the_region_a_classifier_looks_at_with_few_calls():
     np.testing.assert_allclose(again.surrogate.coefficients, found.surrogate.coefficients)
     with pytest.raises(UserError, match=r"The class is '2'\. Known: 1, 0"):
         found.mask(2)
+
+
+@pytest.mark.parametrize("name", REGIONS)
+def test_the_same_seed_draws_the_same_map_whatever_the_regions_are(name):
+    if name == "slic":
+        pytest.importorskip("skimage")
+    image = np.random.default_rng(3).integers(200, 256, (48, 64, 3)).astype(np.uint8)
+    image[:, 32:] //= 3
+    image[24:] //= 2
+
+    def drawn(seed):
+        return lime(image, corner, segmentation=name, samples=60, fill=0, seed=seed).map()
+
+    np.testing.assert_array_equal(drawn(1), drawn(1))
+    assert (drawn(1) != drawn(2)).any()
 
 
 def test_perturbations_are_a_fair_coin_after_the_whole_picture():
