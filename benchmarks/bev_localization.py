@@ -7,8 +7,9 @@ again: in the opposite direction, and "hard" (any heading, 16 beams, other cars,
 side). Their scans are looked up by the network as its training begins (random weights, NetVLAD
 started from clusters), as it ends, by its float and its int8 file, and by Scan Context. Recall and
 poses are counted as `bev evaluate` counts them, a scenario at a time, over the queries of both
-towns, poses with the middles of pixels. Networks run as compiled Keras, files in LiteRT, both on
-all cores.
+towns, poses with the middles of pixels: against the first place, and as `bev localize` tells them,
+against the one of the three nearest places that has most inliers. Networks run as compiled Keras,
+files in LiteRT, both on all cores.
 
 What stays in --work is not made again, and a training that was killed goes on. On the command line
 the same is
@@ -18,6 +19,7 @@ the same is
         --set options.recipe=place40 --out RUN
     gossamer bev export RUN --precision int8
     gossamer bev evaluate RUN --data TOWN --split all --set center_cells=true
+        --set candidates=3
 """
 
 from __future__ import annotations
@@ -116,11 +118,14 @@ def at_the_start(run: RunFolder, index: Index) -> Engine:
 def looked_up(engine: Engine, index: Index, kept: Path) -> dict[str, list[dict[str, Any]]]:
     """Return for each scenario how its queries fared in a town; kept in a file.
 
+    A row is that of `CANDIDATES` places, and has under "first" that of the first place.
+
     Args:
         engine: Runs the network.
         index: The town.
         kept: Where the rows stay.
     """
+    from apps.bev_localization.maps import CANDIDATES
     from apps.bev_localization.task import TASK
     from core.documents import read_json
     from core.evaluate import run
@@ -130,14 +135,23 @@ def looked_up(engine: Engine, index: Index, kept: Path) -> dict[str, list[dict[s
         found: dict[str, list[dict[str, Any]]] = read_json(kept)
         return found
     print(f"  {kept.stem} …", file=sys.stderr)
-    card = engine.card.replace(decode={**engine.card.decode, "center_cells": True})
     results = list(run(TASK, engine, index.samples))
     mapped, again = parted(index.samples)
     views = {sample.id: view for sample, view in results}
-    found = {}
-    for scenario, asked in again.items():
+
+    def rows(asked: list[Sample], candidates: int) -> list[dict[str, Any]]:
+        changes = {"center_cells": True, "candidates": candidates}
+        card = engine.card.replace(decode={**engine.card.decode, **changes})
         pairs = ((sample, views[sample.id]) for sample in (*mapped, *asked))
-        found[scenario] = list(TASK.score(pairs, card).per_sample)
+        return list(TASK.score(pairs, card).per_sample)
+
+    found = {
+        scenario: [
+            {**row, "first": first}
+            for row, first in zip(rows(asked, CANDIDATES), rows(asked, 1), strict=True)
+        ]
+        for scenario, asked in again.items()
+    }
     write_json(kept, found)
     return found
 
@@ -190,22 +204,30 @@ def summary(way: str, scenario: str, rows: list[dict[str, Any]]) -> dict[str, An
     Medians are of the poses that succeed; of Scan Context, which tells no position, of the
     headings at the places it finds.
     """
-    from apps.bev_localization.pose.errors import pose_scores
+    from apps.bev_localization.pose.errors import PoseScores, pose_scores
+    from apps.bev_localization.retrieval.recall import RADIUS
 
     scores: dict[str, Any] = {
         "way": way, "scenario": scenario, "queries": len(rows),
         "recall_1": float(np.mean([row["first_hit"] == 1 for row in rows])),
-        "recall_5": None, "pose_success": None, "median_metres": None,
+        "recall_5": None, "first_pose_success": None, "recall_taken": None, "pose_success": None,
+        "median_metres": None,
     }  # fmt: skip
     if way == PEER:
         turned = [row["degrees"] for row in rows if row["degrees"] is not None]
         return {**scores, "median_degrees": float(np.median(turned)) if turned else None}
-    poses = pose_scores([
-        None if row["metres"] is None else (row["metres"], row["degrees"]) for row in rows
-    ])  # fmt: skip
+
+    def scored(rows: list[dict[str, Any]]) -> PoseScores:
+        return pose_scores([
+            None if row["metres"] is None else (row["metres"], row["degrees"]) for row in rows
+        ])  # fmt: skip
+
+    poses = scored(rows)
     return {
         **scores,
         "recall_5": float(np.mean([0 < row["first_hit"] <= 5 for row in rows])),
+        "first_pose_success": scored([row["first"] for row in rows]).rate,
+        "recall_taken": float(np.mean([row["apart"] < RADIUS for row in rows])),
         "pose_success": poses.rate,
         "median_metres": poses.median_metres,
         "median_degrees": poses.median_degrees,
@@ -238,6 +260,7 @@ def missed(found: dict[tuple[str, str], dict[str, Any]]) -> list[str]:
 
 def main() -> None:
     options = _arguments()
+    from apps.bev_localization.maps import CANDIDATES
     from apps.bev_localization.task import TASK
     from core.command_line.tables import csv_text, show_table
     from core.engines import KerasEngine, LiteRTEngine
@@ -263,7 +286,7 @@ def main() -> None:
         ways[name] = (sha256(path), lambda path=path: LiteRTEngine(path))
     pooled: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for name, (identity, engine) in ways.items():
-        mark = hashlib.sha256(f"{identity} {asked}".encode()).hexdigest()[:12]
+        mark = hashlib.sha256(f"{identity} {asked} {CANDIDATES}".encode()).hexdigest()[:12]
         files = {seed: work / f"rows_{name.replace(' ', '_')}_{seed}_{mark}.json" for seed in towns}
         made = None if all(file.is_file() for file in files.values()) else engine()
         for seed, file in files.items():
@@ -276,11 +299,13 @@ def main() -> None:
     table = [found[way, scenario] for scenario in SCENARIOS for way in (*ways, PEER)]
     write_atomic(options.out, csv_text(table))
     show_table(
-        ("scenario", "", "queries", "recall@1", "recall@5", "poses", "median m", "median °"),
+        ("scenario", "", "queries", "recall@1", "recall@5", "first: poses",
+         f"of {CANDIDATES}: recall", "poses", "median m", "median °"),
         [
             (row["scenario"], row["way"], row["queries"],
              *(None if row[name] is None else f"{row[name]:.1%}"
-               for name in ("recall_1", "recall_5", "pose_success")),
+               for name in ("recall_1", "recall_5", "first_pose_success", "recall_taken",
+                            "pose_success")),
              *(None if row[name] is None else f"{row[name]:.2f}"
                for name in ("median_metres", "median_degrees")))
             for row in table

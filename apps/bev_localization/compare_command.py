@@ -21,10 +21,15 @@ if TYPE_CHECKING:
     from core.task import Scores, Task
 
 SCAN_CONTEXT = "scan-context"
-METRICS = ("recall_1", "recall_5", "recall_20", "average_precision", "max_f1", "pose_success",
-           "pose_median_metres", "pose_median_degrees")  # fmt: skip
+METRICS = ("recall_1", "recall_5", "recall_20", "recall_taken", "average_precision", "max_f1",
+           "pose_success", "pose_median_metres", "pose_median_degrees")  # fmt: skip
 COST = ("precision", "macs", "file_bytes", "median_ms", "p10_ms", "p90_ms")
-DECODING = ("protocol", "database", "center_cells")  # what of a card says how it is scored
+DECODING = (
+    "protocol",
+    "database",
+    "candidates",
+    "center_cells",
+)  # what of a card says how it is scored
 NETVLAD, MEAN = "netvlad", "mean"
 
 
@@ -110,8 +115,8 @@ def compare(
 
 def show(rows: Sequence[dict[str, Any]], title: str) -> None:
     """Print the table."""
-    columns = ("network", "descriptor", "recall@1", "recall@5", "recall@20", "AP", "poses",
-               "median m", "median °", "MACs", "size", "ms")  # fmt: skip
+    columns = ("network", "descriptor", "recall@1", "recall@5", "recall@20", "taken", "AP",
+               "poses", "median m", "median °", "MACs", "size", "ms")  # fmt: skip
     cells = [
         (r["source"], r["descriptor"],
          *(r[name] for name in METRICS if name != "max_f1"),

@@ -17,7 +17,7 @@ from apps.bev_localization.maps.keypoint_features import packed, unpacked
 from apps.bev_localization.maps.views import View, recipe_of
 from apps.bev_localization.places import Search, searches, where
 from apps.bev_localization.pose.errors import pose_error, pose_scores, relative_truth
-from apps.bev_localization.pose.estimation import LocalView, estimate_pose
+from apps.bev_localization.pose.estimation import LocalView, PoseEstimate, estimate_pose
 from apps.bev_localization.retrieval.index import build_index
 from apps.bev_localization.retrieval.loop_closure import (
     GAP_FRAMES,
@@ -77,7 +77,7 @@ def score(
 
     Args:
         results: (sample, view).
-        card: Its `decode` names recipe, protocol, database and `center_cells`.
+        card: Its `decode` names recipe, protocol, database, `candidates` and `center_cells`.
         quick: Leaves out loops and poses.
 
     Raises:
@@ -96,16 +96,18 @@ def score(
     summary, rows, described, asked = place_scores(samples, card.decode, by_descriptor)
     if not quick:
         summary |= _loops(asked, seen)
-        summary |= _poses(rows, samples, seen, card)
+        summary |= _poses(rows, samples, seen, asked.places, card)
         cells = "middles" if card.decode.get("center_cells", False) else "corners"
+        tried = candidates_of(card.decode)
+        against = "the first place" if tried == 1 else f"that of {tried} places with most inliers"
         described += (
             f"; loops: a radius of {RADIUS:g} m, frames {GAP_FRAMES} older"
-            f"{' and the whole map' if asked.across else ''}; poses against the first "
-            f"place, right or wrong, within 2 m and 5 degrees, keypoints at {cells} of pixels, "
+            f"{' and the whole map' if asked.across else ''}; poses against {against}, "
+            f"right or wrong, within 2 m and 5 degrees, keypoints at {cells} of pixels, "
             "errors of the successes"
         )
     for row in rows:
-        del row["_query"], row["_place"]
+        del row["_query"], row["_places"], row["_distances"]
     return Scores(summary, rows, described)
 
 
@@ -162,12 +164,13 @@ def _looked_up(
     recall = recall_at(ranked, queries, database)
     rows = []
     for number in np.flatnonzero(recall.has_positive):
-        query, place = search.queries[number], search.database[ranked[number, 0]]
-        apart = float(np.linalg.norm(places[query] - places[place]))
+        query, found = search.queries[number], search.database[ranked[number]]
+        apart = float(np.linalg.norm(places[query] - places[found[0]]))
         rows.append({
-            "id": samples[query].id, "place": samples[place].id,
+            "id": samples[query].id, "place": samples[found[0]].id,
             "distance": float(distances[number, 0]), "apart": apart,
-            "first_hit": int(recall.first_hit[number]), "_query": query, "_place": place,
+            "first_hit": int(recall.first_hit[number]),
+            "_query": query, "_places": found, "_distances": distances[number],
         })  # fmt: skip
     return rows, recall.first_hit[recall.has_positive]
 
@@ -209,19 +212,54 @@ def _loops(asked: Asked, seen: Sequence[_Seen]) -> dict[str, float]:
     }
 
 
+def candidates_of(decode: Mapping) -> int:
+    """Return how many of the nearest places a pose is tried against, 1 as published.
+
+    Raises:
+        UserError: When a card's `candidates` is no such number.
+    """
+    tried = decode.get("candidates", 1)
+    if not (isinstance(tried, int) and not isinstance(tried, bool) and 1 <= tried <= max(KS)):
+        raise UserError(
+            f"--set: candidates is {tried!r}; it must be a whole number from 1 to {max(KS)}."
+        )
+    return tried
+
+
 def _poses(
-    rows: Sequence[dict], samples: Sequence[Sample], seen: Sequence[_Seen], card: ModelCard
+    rows: Sequence[dict],
+    samples: Sequence[Sample],
+    seen: Sequence[_Seen],
+    places: np.ndarray,
+    card: ModelCard,
 ) -> dict[str, float]:
-    """Estimate the pose of every query against its first place; rows get its errors."""
+    """Estimate the pose of every query against its first place; rows get its errors.
+
+    Of several candidates the place is taken with most inliers, as a map's `localize` does, and a
+    row tells of that one.
+    """
     recipe = recipe_of(card, card.network)
+    center = bool(card.decode.get("center_cells", False))
+    tried = candidates_of(card.decode)
     errors = []
     for row in rows:
-        query, place = row["_query"], row["_place"]
-        error = _pose_error(samples, seen, query, place, recipe, card)
+        query = row["_query"]
+        found = [
+            _estimate(seen[query].local, seen[place].local, recipe, center)
+            for place in row["_places"][:tried]
+        ]
+        inliers = [-1 if one is None else one.inlier_count for one in found]
+        best = int(np.argmax(inliers))  # of equals the nearest
+        place = row["_places"][best]
+        row["place"], row["distance"] = samples[place].id, float(row["_distances"][best])
+        row["apart"] = float(np.linalg.norm(places[query] - places[place]))
+        error = _pose_error(samples[query], samples[place], found[best])
         row["metres"], row["degrees"] = (None, None) if error is None else error
         errors.append(error)
     total = pose_scores(errors)
+    right = [row["apart"] < RADIUS for row in rows]
     return {
+        "recall_taken": float(np.mean(right)) if right else math.nan,
         "pose_success": total.rate,
         "pose_mean_metres": total.mean_metres,
         "pose_mean_degrees": total.mean_degrees,
@@ -230,21 +268,21 @@ def _poses(
     }
 
 
-def _pose_error(
-    samples: Sequence[Sample],
-    seen: Sequence[_Seen],
-    query: int,
-    place: int,
-    recipe: BevRecipe,
-    card: ModelCard,
-) -> tuple[float, float] | None:
-    ours, theirs = seen[query].local, seen[place].local
-    here, there = pose_of(samples[query]), pose_of(samples[place])
-    if ours is None or theirs is None or here is None or there is None:
+def _estimate(
+    query: LocalView | None, place: LocalView | None, recipe: BevRecipe, center: bool
+) -> PoseEstimate | None:
+    if query is None or place is None:
         return None
-    center = bool(card.decode.get("center_cells", False))
-    found = estimate_pose(_whole(ours), _whole(theirs), recipe, center_cells=center)
-    return None if found is None else pose_error(found.transform, relative_truth(here, there))
+    return estimate_pose(_whole(query), _whole(place), recipe, center_cells=center)
+
+
+def _pose_error(
+    query: Sample, place: Sample, found: PoseEstimate | None
+) -> tuple[float, float] | None:
+    here, there = pose_of(query), pose_of(place)
+    if found is None or here is None or there is None:
+        return None
+    return pose_error(found.transform, relative_truth(here, there))
 
 
 def _kept(local: LocalView) -> LocalView:

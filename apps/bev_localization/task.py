@@ -110,6 +110,7 @@ class BevLocalization(Task):
             "recipe": asdict(chosen),
             "protocol": "auto",
             "database": "",
+            "candidates": 1,
             "center_cells": False,
         }
         return card.replace(input_size=(chosen.side, chosen.side), decode=decode)
@@ -226,6 +227,7 @@ class BevLocalization(Task):
     # --- results ------------------------------------------------------------------------------
 
     def check_decoding(self, card: ModelCard) -> None:
+        from apps.bev_localization.evaluation import candidates_of
         from apps.bev_localization.maps.views import check_sides, recipe_of
 
         if "recipe" in card.decode and not isinstance(card.decode["recipe"], Mapping):
@@ -235,6 +237,7 @@ class BevLocalization(Task):
             )
         check_sides(card, recipe_of(card, card.network), card.network)
         check_protocol(card.decode.get("protocol", "auto"))
+        candidates_of(card.decode)
         center = card.decode.get("center_cells", False)
         if not isinstance(center, bool):
             raise UserError(f"--set: center_cells is {center!r}; it must be true or false.")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from apps import catalog
 from apps.bev_localization.augment import turned
 from apps.bev_localization.data.samples import scan_samples
-from apps.bev_localization.evaluation import score
+from apps.bev_localization.evaluation import candidates_of, score
 from apps.bev_localization.maps.views import View
 from apps.bev_localization.mining import NEGATIVE, POSITIVE, places_order
 from apps.bev_localization.places import searches, where, with_places
@@ -173,6 +173,31 @@ def test_scores_of_perfect_views_and_of_one_that_is_wrong(tmp_path):
     assert wrong.summary["recall_full_precision"] <= 7 / 8
     row = next(row for row in wrong.per_sample if row["id"] == "01-opposite/000003.bin")
     assert row["apart"] > 5 and row["first_hit"] != 1
+
+
+def test_of_several_candidates_the_place_counts_that_keypoints_agree_on(tmp_path):
+    samples = town(tmp_path).samples
+    lost = "01-opposite/000003.bin"
+
+    def scores_of(candidates: int) -> tuple[dict, dict]:
+        card = a_card(center_cells=True, candidates=candidates)
+        found = score(views_of(samples, wrong=(lost,)), card)
+        assert f"that of {candidates} places" in found.protocol or candidates == 1
+        return found.summary, next(row for row in found.per_sample if row["id"] == lost)
+
+    first, wrong = scores_of(1)
+    assert first["recall_taken"] == first["recall_1"] == 7 / 8 and wrong["apart"] > 5
+    tried, right = scores_of(20)
+    assert tried["recall_1"] == 7 / 8  # the descriptors tell what they told
+    assert tried["recall_taken"] == tried["pose_success"] == 1.0
+    assert right["apart"] < 5 and right["place"] != wrong["place"] and right["metres"] < 2
+    assert right["distance"] > wrong["distance"] and right["first_hit"] > 1
+
+
+@pytest.mark.parametrize("tried", [0, 21, 2.5, True, "three"])
+def test_a_number_of_candidates_that_cannot_be_is_refused(tried):
+    with pytest.raises(UserError, match=r"candidates is .*whole number from 1 to 20"):
+        candidates_of({"candidates": tried})
 
 
 def test_quick_scores_leave_out_poses_and_loops(tmp_path):
