@@ -106,6 +106,7 @@ SYSTEMS = {
     "squeezenet": System(BACKBONE, "SqueezeNet 1.1 (arXiv 2016)", "core.backbones.squeezenet"),
     "resnet": System(BACKBONE, "ResNet-50 (CVPR 2016)", "core.backbones.resnet"),
     "densenet": System(BACKBONE, "DenseNet-121 (CVPR 2017)", "core.backbones.densenet"),
+    "vgg": System(BACKBONE, "VGG-19 (ICLR 2015)", "core.backbones.vgg"),
     "shufflenetv2": System(BACKBONE, "ShuffleNetV2 (ECCV 2018)", "core.backbones.shufflenetv2"),
     "efficientnet": System(BACKBONE, "EfficientNet-B0 (ICML 2019)", "core.backbones.efficientnet"),
     "efficientnetv2": System(

@@ -32,6 +32,7 @@ FEWER_BLOCKS = {
     "shufflenetv2": {"depths": (2, 1, 1)},
     "resnet": {"depths": (1, 1, 1, 1)},
     "densenet": {"depths": (2, 1, 1, 1)},
+    "vgg": {"depths": (2, 1, 1, 1, 1), "hidden": 64, "dropout": 0.0},
     "efficientnet": {"depths": (1, 2, 1, 1, 1, 1, 1)},
     "efficientnetv2": {"depths": (1, 1, 1, 1, 2, 1)},
     "efficientnet_lite": {"depths": (1, 2, 1, 1, 1, 1, 1)},
@@ -179,7 +180,8 @@ class Facts:
 def facts(name: str, variant: str, shape: tuple[int, ...], trained: bool) -> Facts:
     """Return the facts of a network as it is used, or as it is `trained` where that differs."""
     network = catalog.network(name)
-    model = network.build(variant, shape, **(network.training_options if trained else {}))
+    with keras.StatelessScope(initialize_variables=False):  # shapes only: no memory, no time
+        model = network.build(variant, shape, **(network.training_options if trained else {}))
     return Facts(network_checks.parameters(model), network_checks.macs(model), _named(model))
 
 

@@ -10,7 +10,7 @@ from core.layers.convolution import GroupedConv2D
 from core.layers.own_range import OwnRange
 from core.layers.patches import LearnedPositions, merge_patches
 from core.layers.pixel_shuffle import DepthToSpace
-from core.layers.pooling import max_pool
+from core.layers.pooling import adaptive_mean, max_pool
 from core.layers.resize import NearestResize, NearestUpsampling
 from core.layers.window_attention import window_attention
 from core.model_card import ModelCard
@@ -237,6 +237,13 @@ def pooled_pyramid(x):
     return layers.Maximum()([a, x]), layers.Conv2D(2, 3, strides=2, padding="same")(b)
 
 
+def grids_of_means(x):
+    """Windows that overlap, and windows of a single pixel that repeat it."""
+    x = layers.Conv2D(4, 3, padding="same", activation="relu")(x)
+    single = adaptive_mean(layers.AveragePooling2D((8, 4))(x), 5, "single")
+    return layers.Conv2D(2, 5)(adaptive_mean(x, 5, "overlapping")), layers.Conv2D(2, 5)(single)
+
+
 def hard_sigmoid_gates(x):
     """Behind a kernel that takes it in, behind a norm, and a layer's own."""
     mean = layers.GlobalAveragePooling2D(keepdims=True)(x)
@@ -281,8 +288,9 @@ NETWORKS = [
     clipped_pixels, enlarged_beside_a_skip,
     inverted_residual, hard_swish_gate, swish, gelu, leaky_and_tanh, separable, one_dimensional,
     dense_norm, layer_norm, transformer_block, attention_after_norm, own_attention,
-    preprocessing, split_and_shuffle, shuffle_unit, pooled_pyramid, squares_and_differences,
-    hard_sigmoid_gates, enlarged_gate, windows, skip_with_a_range_of_its_own,
+    preprocessing, split_and_shuffle, shuffle_unit, pooled_pyramid, grids_of_means,
+    squares_and_differences, hard_sigmoid_gates, enlarged_gate, windows,
+    skip_with_a_range_of_its_own,
 ]  # fmt: skip
 
 

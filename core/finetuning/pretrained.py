@@ -10,7 +10,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 COUNTERS = r"(.*\.)?num_batches_tracked"
 PACKAGE, DOWNLOAD = "package", "download"
 PATIENCE = 30  # seconds without a byte
-LARGEST = 1 << 29  # bytes of a download
+LARGEST = 1 << 30  # bytes of a download
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ DOWNLOADS = {
     ("shufflenetv2", "x2_0"): _torchvision("shufflenetv2_x2_0-8be3c8ee.pth"),
     ("resnet", "50"): _torchvision("resnet50-11ad3fa6.pth"),
     ("densenet", "121"): _torchvision("densenet121-a639ec97.pth"),
+    ("vgg", "19"): _torchvision("vgg19-dcbb9e9d.pth"),
     ("squeezenet", "1_1"): _torchvision("squeezenet1_1-b8a52dc0.pth"),
     ("efficientnet", "b0"): _torchvision("efficientnet_b0_rwightman-7f5810bc.pth"),
     ("efficientnet", "b0_tf"): Download(
@@ -97,7 +98,10 @@ PACKAGES = {
 
 
 def bring_backbone(network: Network, model: keras.Model, config: TrainConfig, source: str) -> str:
-    """Load published weights into a network; its head keeps its start where classes differ.
+    """Load published weights into a network; its head starts anew where classes differ.
+
+    Of a head of several layers those before the first that does not fit are loaded too: VGG's
+    hidden ones, before the logits of other classes.
 
     Args:
         network: What the model was built by.
@@ -121,14 +125,13 @@ def bring_backbone(network: Network, model: keras.Model, config: TrainConfig, so
     left_out = re.compile("|".join((*network.ignored, *network.skipped(model), COUNTERS)))
     state = {name: array for name, array in state.items() if not left_out.fullmatch(name)}
     head = head_layers(model, network.head)
-    loaded, whole = _load(model, state, head, path)
+    loaded, anew = _load(model, state, head, path)
     what = f"{loaded} arrays of {path.name} were loaded"
-    if whole:
+    if not anew:
         return f"Backbone and head: {what}."
     if network.backbone is None:
-        _start_anew(model, head)
-    named = [layer.name for layer in model.layers if layer.name in head]
-    shown = named[0] if len(named) == 1 else f"{named[0]} to {named[-1]}"
+        _start_anew(model, anew)
+    shown = anew[0] if len(anew) == 1 else f"{anew[0]} to {anew[-1]}"
     return f"Backbone: {what}; the head ({shown}) starts anew."
 
 
@@ -234,11 +237,12 @@ def _check_variant(
 
 def _load(
     model: keras.Model, state: Mapping[str, np.ndarray], head: Collection[str], path: Path
-) -> tuple[int, bool]:
-    """Load all or nothing of what lies before the head, and the head where all of it fits.
+) -> tuple[int, list[str]]:
+    """Load all or nothing of what lies before the head, and of the head what fits.
 
     Returns:
-        How many arrays were loaded, and whether the head's are among them.
+        How many arrays were loaded, and the head's layers that have none, in order: the first of
+        which not all arrays fit, and those behind it.
     """
     places = all_places(model)
     of_head = {name for name in places if any(name.startswith(f"{layer}.") for layer in head)}
@@ -260,13 +264,18 @@ def _load(
             *listed,
             "Check the network, its variant and its channels.",
         )
-    whole = of_head <= set(report.matched)
-    kept = {n: state[n] for n in report.matched if whole or n not in of_head}
+    anew: list[str] = []
+    for layer in model.layers:
+        own = {name for name in of_head if name.startswith(f"{layer.name}.")}
+        if own and (anew or not own <= set(report.matched)):
+            anew.append(layer.name)
+    without = tuple(f"{name}." for name in anew)
+    kept = {name: state[name] for name in report.matched if not name.startswith(without)}
     load_torch_state(model, kept, strict=False)
-    return len(kept), whole
+    return len(kept), anew
 
 
-def _start_anew(model: keras.Model, head: Collection[str]) -> None:
+def _start_anew(model: keras.Model, head: Sequence[str]) -> None:
     """Start a classifier as PyTorch's nn.Linear, which takes the published one's place there.
 
     A network's own start is one for its 1000 classes: EfficientNet's is within 1 / sqrt(classes),

@@ -79,6 +79,28 @@ def test_a_head_comes_whole_or_not_at_all(published, tmp_path):
     )
 
 
+def test_of_a_head_of_several_layers_only_what_does_not_fit_starts_anew(file, published):
+    """As VGG's hidden layers come before the logits of other classes."""
+    deeper = replace(NETWORK, head="conv2|norm2|classifier")
+    model = network(3, seed=2)
+    told = bring_backbone(deeper, model, config(), str(file))
+    assert "10 arrays" in told and "the head (classifier) starts anew" in told
+    assert taken_over(model, {**torch_state(model), **published}) >= body(published)
+    np.testing.assert_array_equal(torch_state(model)["conv2.weight"], published["conv2.weight"])
+
+
+def test_what_lies_behind_a_layer_that_starts_anew_does_so_too(published, tmp_path):
+    changed = {**published, "conv2.weight": np.zeros((9, 6, 3, 3), np.float32)}
+    file = write_zip(tmp_path / "a.pth", changed)
+    deeper = replace(NETWORK, head="conv2|classifier")
+    model = network(7, seed=2)
+    told = bring_backbone(deeper, model, config(classes=7), str(file))
+    assert "the head (conv2 to classifier) starts anew" in told
+    found = torch_state(model)
+    assert not np.array_equal(found["classifier.weight"], published["classifier.weight"])
+    np.testing.assert_array_equal(found["norm2.weight"], published["norm2.weight"])
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

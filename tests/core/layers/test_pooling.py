@@ -1,10 +1,10 @@
-"""Max pooling as PyTorch pads it, of sides even, odd and open."""
+"""Pooling as PyTorch has it: padded, of sides even, odd and open, and of a grid of windows."""
 
 import keras
 import numpy as np
 import pytest
 
-from core.layers.pooling import max_pool
+from core.layers.pooling import adaptive_mean, max_pool
 
 
 def windows(image: np.ndarray, ceil: bool) -> np.ndarray:
@@ -35,3 +35,24 @@ def test_windows_are_pytorchs(size, ceil):
 def test_odd_sides_need_no_padding_where_windows_do_not_begin_outside():
     x = keras.Input((7, 5, 3))
     assert len(keras.Model(x, max_pool(x, "pool", ceil=True)).layers) == 2
+
+
+@pytest.mark.parametrize("size", [(1, 2), (9, 10), (14, 21), (3, 7)])
+def test_a_grid_of_means_has_pytorchs_windows(size):
+    """AdaptiveAvgPool2d: from floor(i n / 7) up to, without, ceil((i + 1) n / 7)."""
+    image = np.random.default_rng(0).random((2, *size, 3), np.float32)
+    x = keras.Input((*size, 3))
+    found = keras.Model(x, adaptive_mean(x, 7, "pool"))(image)
+    expected = np.empty((2, 7, 7, 3))
+    for place in np.ndindex(7, 7):
+        rows, columns = (
+            slice(int(np.floor(i * n / 7)), int(np.ceil((i + 1) * n / 7)))
+            for i, n in zip(place, size, strict=True)
+        )
+        expected[(slice(None), *place)] = image[:, rows, columns].mean((1, 2))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_a_grid_of_the_features_own_size_costs_nothing():
+    x = keras.Input((7, 7, 3))
+    assert adaptive_mean(x, 7, "pool") is x
