@@ -1,4 +1,4 @@
-"""What training images go through: rotations and flips, and MK-UNet's three sizes of each batch."""
+"""What training images go through: rotations and flips or nnU-Net's, MK-UNet's three sizes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,24 @@ import threading
 
 import numpy as np
 
+from apps.medical_segmentation import nnunet_augmentation
+from core.task import Example
+
+AUGMENTATIONS = ("flips", "nnunet")
 SCALES = (0.75, 1.0, 1.25)  # of MK-UNet's multi-scale training
+
+
+def augmented(example: Example, rng: np.random.Generator, kind: str) -> Example:
+    """Return an image and its mask as a training sees them.
+
+    Args:
+        example: uint8 (H, W, C), and uint8 (H, W) or None.
+        rng: The source of all randomness.
+        kind: "flips" for rotations and flips, "nnunet" for nnU-Net's default.
+    """
+    if kind == "nnunet":
+        return nnunet_augmentation.augmented(example, rng)
+    return Example(*turned(example.inputs, example.target, rng))
 
 
 def turned(

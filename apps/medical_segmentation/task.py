@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from apps import catalog
-from apps.medical_segmentation.augmentation import multi_scale, turned
+from apps.medical_segmentation.augmentation import AUGMENTATIONS, augmented, multi_scale
 from apps.medical_segmentation.data import READERS, SAMPLE_DATA
 from apps.medical_segmentation.volumes import volume_task
-from apps.medical_segmentation.volumes.patches import VolumeExample, augmented, part
+from apps.medical_segmentation.volumes.patches import VolumeExample, augmented_part, part
 from apps.medical_segmentation.volumes.reading import is_volume
 from core.config import TrainConfig
 from core.data.index import Index, Sample
@@ -84,17 +84,18 @@ class MedicalSegmentation(Task):
             "epsilon": 1e-5,
             "clip_value": None,
             "clip_norm": 12.0,
-            "options": {"multi_scale": "off"},
+            "options": {"multi_scale": "off", "augmentation": "nnunet"},
         },
     }
     options = {
-        **{"loss": "auto", "supervision": "none", "multi_scale": "fixed"},
+        **{"loss": "auto", "supervision": "none", "multi_scale": "fixed", "augmentation": "flips"},
         **volume_task.OPTIONS,
     }
     option_values = {
         "loss": ("auto", "structure", "ce_dice", "bce_dice", "ce_soft_dice"),
         "supervision": ("none", "deep_supervision", "mutation"),
         "multi_scale": ("fixed", "legacy", "off"),
+        "augmentation": AUGMENTATIONS,
     }
     option_least = volume_task.LEAST
     compress_options = {"supervision": "none", "multi_scale": "off"}
@@ -183,11 +184,10 @@ class MedicalSegmentation(Task):
         """Return an image, or a random slice or window of a volume; augmented if that is wished."""
         if not isinstance(example, VolumeExample):
             return super().training_example(example, rng, config)
-        taken = part(example, rng)
-        if not config.augment:
-            return taken
-        volumes = len(example.size) == 3
-        return augmented(taken, rng) if volumes else self.augment(taken, rng, config)
+        chosen = self.check_options(config.options)["augmentation"]
+        if config.augment and (chosen == "nnunet" or len(example.size) == 3):
+            return augmented_part(example, rng)
+        return super().training_example(part(example, rng), rng, config)
 
     def network_input(self, sample: Sample, card: ModelCard) -> np.ndarray:
         return self.network_inputs(sample, card, 1)[0]
@@ -206,12 +206,12 @@ class MedicalSegmentation(Task):
         return super().infer(engine, inputs)
 
     def augment(self, example: Example, rng: np.random.Generator, config: TrainConfig) -> Example:
-        """Rotate by up to 90 degrees and flip, as the official script, but after resizing.
+        """Rotate by up to 90 degrees and flip, as the official script, or augment as nnU-Net.
 
         The script turns the full-size image and resizes then; turning the resized one lets decoded
         samples be cached.
         """
-        return Example(*turned(example.inputs, example.target, rng))
+        return augmented(example, rng, self.check_options(config.options)["augmentation"])
 
     def encode(self, example: Example, card: ModelCard) -> tuple[np.ndarray, np.ndarray | None]:
         target = example.target

@@ -1,24 +1,22 @@
 """What a training sees of a volume: random slices or windows, a third of them around foreground.
 
-The share of nnU-Net (F. Isensee et al., Nature Methods 2021; code github.com/MIC-DKFZ/nnUNet), and
-of its augmentation what costs little: mirroring of all axes, rotation, brightness, contrast and
-gamma, with its probabilities and ranges. Rotation is within the slices, as nnU-Net's is where their
-distance is large, and the intensities that change are grey levels of the window, not z-scores.
+The share of nnU-Net (F. Isensee et al., Nature Methods 2021; code github.com/MIC-DKFZ/nnUNet), as
+is the augmentation of windows (`nnunet_augmentation`). What a rotation brings in from beyond a
+window is what the volume holds there.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from apps.medical_segmentation import nnunet_augmentation as nnunet
 from apps.medical_segmentation.volumes.windows import cut, network_slice
 from core.task import Example
 
 FOREGROUND = 1 / 3  # of all parts
-ROTATED, DEGREES = 0.2, 30.0
-BRIGHTER, CONTRASTED, SHADES = 0.15, 0.15, (0.75, 1.25)
-GAMMA, GAMMAS = 0.3, (0.7, 1.5)
 _MOST = 10_000  # remembered voxels of a class, as in nnU-Net
 
 
@@ -35,6 +33,11 @@ class VolumeExample(Example):
 
     size: tuple[int, ...] = ()
     foreground: tuple[np.ndarray, ...] = ()
+
+    @cached_property
+    def greys(self) -> nnunet.Greys:
+        """Mean and deviation of all of it."""
+        return nnunet.greys_of(self.inputs)
 
     def __deepcopy__(self, memo) -> VolumeExample:
         """Return the very example: parts of it are copies, and its arrays cannot be changed."""
@@ -58,23 +61,46 @@ def part(example: VolumeExample, rng: np.random.Generator) -> Example:
         window, uint8 (d, h, w, 1) and (d, h, w), the window's lowest value and background where
         the volume is smaller.
     """
-    shape, size = example.inputs.shape[:3], example.size
-    middle = None
-    if example.foreground and rng.random() < FOREGROUND:
-        places = example.foreground[rng.integers(len(example.foreground))]
-        middle = places[rng.integers(len(places))]
-    if len(size) == 2:
-        depth = int(rng.integers(shape[0]) if middle is None else middle[0])
-        return slice_at(example, depth)
-    start = []
-    for axis, (length, side) in enumerate(zip(shape, size, strict=True)):
+    if len(example.size) == 3:
+        return window_at(example, _start(example, rng))
+    middle = _middle(example, rng)
+    depth = rng.integers(len(example.inputs)) if middle is None else middle[0]
+    return slice_at(example, int(depth))
+
+
+def augmented_part(example: VolumeExample, rng: np.random.Generator) -> Example:
+    """Return a random part as `part` does, augmented as in nnU-Net."""
+    if len(example.size) == 2:
+        return nnunet.augmented(part(example, rng), rng, example.greys)
+    start = _start(example, rng)
+    matrix = nnunet.transformation(example.size, rng)
+    if matrix is None:
+        taken = window_at(example, start)
+    else:
+        taken = nnunet.resampled(example, matrix, start, example.size, outside=0)
+    return nnunet.mirrored(nnunet.recoloured(taken, rng, example.greys), rng)
+
+
+def _middle(example: VolumeExample, rng: np.random.Generator) -> np.ndarray | None:
+    """Return a voxel of a random class for a third of all parts, else None."""
+    if not example.foreground or rng.random() >= FOREGROUND:
+        return None
+    places = example.foreground[rng.integers(len(example.foreground))]
+    return places[rng.integers(len(places))]
+
+
+def _start(example: VolumeExample, rng: np.random.Generator) -> tuple[int, ...]:
+    """Return where a random window begins, the middle of a shorter volume in its middle."""
+    middle, start = _middle(example, rng), []
+    sides = zip(example.inputs.shape[:3], example.size, strict=True)
+    for axis, (length, side) in enumerate(sides):
         if length <= side:
             start.append((length - side) // 2)
         elif middle is None:
             start.append(int(rng.integers(length - side + 1)))
         else:
             start.append(int(np.clip(middle[axis] - side // 2, 0, length - side)))
-    return window_at(example, tuple(start))
+    return tuple(start)
 
 
 def slice_at(example: VolumeExample, depth: int) -> Example:
@@ -94,60 +120,6 @@ def window_at(example: VolumeExample, start: tuple[int, ...]) -> Example:
     values, labels = example.inputs, example.target
     mask = None if labels is None else cut(labels, start, example.size).copy()
     return Example(cut(values, start, example.size).copy(), mask)
-
-
-def augmented(example: Example, rng: np.random.Generator) -> Example:
-    """Return a window of a volume, mirrored, turned, and in other grey levels.
-
-    Args:
-        example: uint8 (d, h, w, 1) and (d, h, w).
-        rng: The source of all randomness.
-    """
-    values, labels = example.inputs[..., 0], example.target
-    mirrored = tuple(slice(None, None, -1 if flip else 1) for flip in rng.random(3) < 0.5)
-    values, labels = values[mirrored], None if labels is None else labels[mirrored]
-    if rng.random() < ROTATED:
-        degrees = rng.uniform(-DEGREES, DEGREES)
-        values = _turned(values, degrees, nearest=False)
-        labels = None if labels is None else _turned(labels, degrees, nearest=True)
-    values = _shades(values, rng)[values]
-    return Example(values[..., None], None if labels is None else np.ascontiguousarray(labels))
-
-
-def _shades(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return what becomes of each of the 256 grey levels, uint8 (256,)."""
-    levels: np.ndarray = np.arange(256, dtype=np.float32)
-    brighter, contrasted, bent = rng.random(3) < (BRIGHTER, CONTRASTED, GAMMA)
-    if brighter:
-        levels = levels * rng.uniform(*SHADES)
-    if contrasted:
-        mean = levels[values].mean()
-        levels = (levels - mean) * rng.uniform(*SHADES) + mean
-    levels = np.clip(levels, 0, 255)
-    if bent:
-        levels = 255 * (levels / 255) ** rng.uniform(*GAMMAS)
-    return np.rint(levels).astype(np.uint8)
-
-
-def _turned(planes: np.ndarray, degrees: float, *, nearest: bool) -> np.ndarray:
-    """Return every slice turned about its middle, mirrored beyond its border."""
-    import cv2
-
-    height, width = planes.shape[1:]
-    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
-    how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-    return np.stack(
-        [
-            cv2.warpAffine(
-                np.ascontiguousarray(plane),
-                turn,
-                (width, height),
-                flags=how,
-                borderMode=cv2.BORDER_REFLECT_101,
-            )
-            for plane in planes
-        ]
-    )
 
 
 def _foreground(labels: np.ndarray) -> tuple[np.ndarray, ...]:

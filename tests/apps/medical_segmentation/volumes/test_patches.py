@@ -5,9 +5,10 @@ import copy
 import numpy as np
 import pytest
 
-from apps.medical_segmentation.volumes import patches
-from apps.medical_segmentation.volumes.patches import augmented, part, whole
-from core.task import Example
+from apps.medical_segmentation import nnunet_augmentation as nnunet
+from apps.medical_segmentation.task import TASK
+from apps.medical_segmentation.volumes.patches import augmented_part, part, whole
+from core.config import TrainConfig
 
 
 def example(size, shape=(20, 24, 22)):
@@ -67,17 +68,19 @@ def test_a_window_reaches_beyond_a_smaller_volume_with_black_and_background(rng)
 def test_without_labels_there_is_no_target(rng):
     for size in ((4, 4), (4, 4, 4)):
         volume = whole(np.zeros((9, 9, 9, 1), np.uint8), None, size)
-        taken = part(volume, rng)
-        assert taken.target is None
-    assert augmented(taken, rng).target is None
+        assert part(volume, rng).target is None
+        assert augmented_part(volume, rng).target is None
 
 
-def test_the_same_randomness_gives_the_same_part():
-    volume = example((8, 8, 8))
-    one, other = (augmented(part(volume, np.random.default_rng(7)), np.random.default_rng(8))
-                  for _ in range(2))  # fmt: skip
-    np.testing.assert_array_equal(one.inputs, other.inputs)
-    np.testing.assert_array_equal(one.target, other.target)
+@pytest.mark.parametrize("size", [(8, 8, 8), (12, 10), (32, 8, 40)])
+def test_the_same_randomness_gives_the_same_part(size):
+    volume = example(size)
+    for seed in range(12):
+        one, other = (augmented_part(volume, np.random.default_rng(seed)) for _ in range(2))
+        np.testing.assert_array_equal(one.inputs, other.inputs)
+        np.testing.assert_array_equal(one.target, other.target)
+        assert one.inputs.shape == (*size, 1) and one.target.shape == size
+        assert one.inputs.dtype == one.target.dtype == np.uint8
 
 
 def test_a_cached_volume_is_neither_copied_nor_changed(rng):
@@ -92,22 +95,53 @@ def test_a_cached_volume_is_neither_copied_nor_changed(rng):
         volume.inputs[0] = 0
 
 
-def test_labels_move_with_the_voxels(rng, monkeypatch):
-    """Mirrored and turned alike, so that what was bright is still what is marked."""
-    monkeypatch.setattr(patches, "ROTATED", 1.0)
-    labels = np.zeros((6, 24, 24), np.uint8)
-    labels[1:3, 4:12, 6:20] = 1
-    for _ in range(20):
-        changed = augmented(Example(labels[..., None] * np.uint8(200), labels), rng)
-        bright = changed.inputs[..., 0] > int(changed.inputs.max()) // 2
-        assert changed.inputs.shape == (6, 24, 24, 1)
-        assert (bright == changed.target.astype(bool)).mean() > 0.97
+@pytest.mark.parametrize("size", [(12, 16, 14), (24, 24)])
+def test_labels_move_with_the_voxels(size, rng, monkeypatch):
+    """Mirrored, turned and scaled alike, so that what was bright is still what is marked."""
+    monkeypatch.setattr(nnunet, "ROTATED", 1.0)
+    monkeypatch.setattr(nnunet, "SCALED", 1.0)
+    labels = np.zeros((20, 24, 22), np.uint8)
+    labels[4:14, 5:18, 4:17] = 1
+    volume = whole(labels[..., None] * np.uint8(200), labels, size)
+    for _ in range(15):
+        changed = augmented_part(volume, rng)
+        if changed.target.any():
+            bright = changed.inputs[..., 0] > changed.inputs.mean()
+            assert (bright == changed.target.astype(bool)).mean() > 0.85
 
 
-def test_every_axis_is_mirrored_and_intensities_change(rng):
-    image = np.arange(4 * 4 * 4, dtype=np.uint8).reshape(4, 4, 4, 1) * 3
-    seen = [augmented(Example(image, None), rng).inputs[..., 0] for _ in range(60)]
-    rising = {tuple(bool(x[at] > x[0, 0, 0]) for at in ((3, 0, 0), (0, 3, 0), (0, 0, 3)))
-              for x in seen}  # fmt: skip
-    assert len(rising) == 8
-    assert len({int(x.sum()) for x in seen}) > 20
+def test_a_turned_window_shows_what_the_volume_holds_beyond_it(rng, monkeypatch):
+    """Not the black of a window that was cut out first."""
+    monkeypatch.setattr(nnunet, "ROTATED", 1.0)
+    for name in ("NOISY", "BLURRED", "BRIGHTER", "CONTRASTED", "COARSE", "GAMMA"):
+        monkeypatch.setattr(nnunet, name, 0.0)
+    labels = np.zeros((40, 40, 40), np.uint8)
+    labels[19:21, 19:21, 19:21] = 1  # windows are in the middle, not random
+    volume = whole(np.full((40, 40, 40, 1), 90, np.uint8), labels, (8, 8, 8))
+    monkeypatch.setattr("apps.medical_segmentation.volumes.patches.FOREGROUND", 1.0)
+    for _ in range(10):
+        assert (augmented_part(volume, rng).inputs == 90).all()
+
+
+def test_a_part_is_changed_by_the_grey_levels_of_the_whole_volume(rng):
+    volume = example((12, 10))
+    values = volume.inputs.astype(float)
+    assert volume.greys.mean == pytest.approx(values.mean())
+    assert volume.greys.deviation == pytest.approx(values.std())
+
+
+@pytest.mark.parametrize(
+    "size, chosen, augment, as_nnunet",
+    [((8, 8, 8), "flips", True, True), ((8, 8, 8), "nnunet", False, False),
+     ((12, 10), "nnunet", True, True), ((12, 10), "flips", True, False)],
+)  # fmt: skip
+def test_windows_are_always_augmented_as_in_nnunet_and_slices_if_wished(
+    size, chosen, augment, as_nnunet, rng, monkeypatch
+):
+    used = []
+    own = nnunet.recoloured
+    monkeypatch.setattr(nnunet, "recoloured", lambda *given: used.append(1) or own(*given))
+    config = TrainConfig("medseg", "lightm_unet", "3d_8", augment=augment,
+                         options={"augmentation": chosen})  # fmt: skip
+    taken = TASK.training_example(example(size), rng, config)
+    assert bool(used) == as_nnunet and taken.target.shape == size
