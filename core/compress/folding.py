@@ -93,6 +93,8 @@ def scale_outputs(layer, factor, shift=0.0) -> None:
     """
     kernel = keras.ops.convert_to_numpy(layer.kernel)
     factor = by_channel = np.asarray(factor)
+    if factor.size == 1:
+        factor = by_channel = factor.reshape(())
     if isinstance(layer, keras.layers.DepthwiseConv2D) and factor.ndim:
         by_channel = factor.reshape(kernel.shape[2:])
     elif isinstance(layer, keras.layers.Conv2DTranspose) and factor.ndim:

@@ -10,6 +10,7 @@ import math
 import keras
 import numpy as np
 
+from core.compress.folding import scale_outputs
 from core.compress.graph import Call
 
 
@@ -35,6 +36,14 @@ def causal_conv(rewriter, call: Call) -> None:
 
 
 def learned_scale(rewriter, call: Call) -> None:
-    """A learned factor is one for each channel."""
+    """A learned factor is one for each channel: in the kernel before it, if that has no other use.
+
+    Rounded by itself, what a factor near 0 is applied to would be rounded twice.
+    """
     layer, x = call.operation, rewriter.input(call)
-    rewriter.set(call, rewriter.affine(x, np.asarray(layer.factor), 0.0, layer.name))
+    factor, kernel = np.asarray(layer.factor), rewriter.kernel_before(call)
+    if kernel is None:
+        rewriter.set(call, rewriter.affine(x, factor, 0.0, layer.name))
+    else:
+        scale_outputs(kernel, factor)
+        rewriter.set(call, x)

@@ -297,7 +297,7 @@ class _Primitives(PrimitiveRewriter):
         if isinstance(operation, keras.layers.Activation) or not isinstance(
             operation, keras.layers.Layer
         ):
-            x, kernel = self.input(call), self._kernel_before(call)
+            x, kernel = self.input(call), self.kernel_before(call)
             if function is keras.activations.hard_sigmoid and kernel is not None:
                 scale_outputs(kernel, 1 / 6, 1 / 2)  # relu6(x + 3) / 6
                 self.set(call, self.unit_range(x, operation.name))
@@ -315,7 +315,7 @@ class _Primitives(PrimitiveRewriter):
         x = self.once(operation, make)(self.input(call))
         self.set(call, self.activation(x, function, f"{operation.name}.{function.__name__}"))
 
-    def _kernel_before(self, call: Call):
+    def kernel_before(self, call: Call):
         """Return the new kernel with bias that an operation alone reads, or None."""
         value = call.inputs[0]
         maker = next((made for made in self.graph.calls if value in made.outputs), None)
@@ -338,7 +338,7 @@ class _Primitives(PrimitiveRewriter):
             self.copy(call)
             return
         factor, shift = constant_operand(call)
-        kernel = self._kernel_before(call)
+        kernel = self.kernel_before(call)
         if kernel is not None and factor.size == 1 and not shift.any():
             scale_outputs(kernel, factor)
             self.set(call, self.input(call))

@@ -24,6 +24,7 @@ from core.task import Example
         ("efficientnet", "b0", 4_033_168),
         ("resnet", "50", 23_549_012),
         ("densenet", "121", 6_974_356),
+        ("convnext", "base", 87_586_964),
         ("vgg", "19", 139_652_180),
     ],
 )
