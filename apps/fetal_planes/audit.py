@@ -1,7 +1,8 @@
 """What is wrong with a data set of planes: files that cannot be read, copies, patients that leak.
 
 Every file is read once, by several threads, and no picture is kept. Users of FETAL_PLANES_DB found
-192 byte-identical files, nearly all of them consecutive frames of one patient.
+192 byte-identical files, nearly all of them consecutive frames of one patient, and several hundred
+that are nearly the same.
 """
 
 from __future__ import annotations
@@ -15,15 +16,20 @@ from dataclasses import dataclass
 from core.data.check import digest
 from core.data.images import read_image
 from core.data.index import Index, Sample
+from core.data.lookalikes import NOWHERE, Lookalikes, look, lookalikes
 from core.errors import UserError, readable
 
 UNREADABLE, COPIES, SAME_PIXELS, PATIENT = "unreadable", "copies", "same_pixels", "patient"
+NEAR_DUPLICATES, FRAMES = "near_duplicates", "similar_frames"
 KINDS = {
     UNREADABLE: "a file that is no picture",
     COPIES: "byte-identical files",
     SAME_PIXELS: "files with other bytes, but the same pixels",
+    NEAR_DUPLICATES: "pictures that look the same, in several splits, patients or classes",
+    FRAMES: "pictures that look the same, in one split, patient and class",
     PATIENT: "a patient whose pictures lie in several splits",
 }
+HARMLESS = frozenset((FRAMES,))  # frames of one sweep look the same by nature
 _AHEAD = 256  # files that are read before their results are asked for
 
 
@@ -33,7 +39,8 @@ class Finding:
 
     Attributes:
         kind: One of `KINDS`.
-        files: Ids of the samples; of a patient, one in each split.
+        files: Ids of the samples; of a patient, one in each split; of near-duplicates first the
+            two that look most the same of those that lie apart.
         patients, classes, found_in: Theirs, each once; `found_in` are splits.
         what: More about it, in words.
     """
@@ -69,19 +76,27 @@ def audit(index: Index, advance: Callable[[int], None] = lambda count: None) -> 
     by_bytes: dict[str, list[Sample]] = defaultdict(list)
     by_pixels: dict[str, list[Sample]] = defaultdict(list)
     bytes_of, findings = {}, []
-    for sample, (content, pixels, wrong) in _examined(index.samples):
+    read: list[Sample] = []
+    looks: list[bytes] = []
+    contents: list[str] = []
+    for sample, (content, pixels, looking, wrong) in _examined(index.samples):
         if wrong:
             findings.append(_finding(UNREADABLE, [sample], index, wrong))
         else:
             by_bytes[content].append(sample)
             by_pixels[pixels].append(sample)
             bytes_of[sample.id] = content
+            read.append(sample)
+            looks.append(looking)
+            contents.append(pixels)
         advance(1)
     findings += [_finding(COPIES, group, index) for group in by_bytes.values() if len(group) > 1]
     for group in by_pixels.values():
         differing = list({bytes_of[sample.id]: sample for sample in reversed(group)}.values())
         if len(differing) > 1:
             findings.append(_finding(SAME_PIXELS, differing[::-1], index))
+    alike = lookalikes(read, looks, contents)
+    findings += [_looking_the_same(one, index) for one in alike]
     return [*findings, *_leaking(index)]
 
 
@@ -108,6 +123,7 @@ def problems(index: Index, findings: Sequence[Finding]) -> list[str]:
             f"{len(plain)} group(s) of the same picture lie in one class and split, for example "
             f"{pair}; they count several times."
         )
+    told += _told_to_look_the_same(found[NEAR_DUPLICATES])
     if found[PATIENT]:
         first = found[PATIENT][0]
         told.append(
@@ -117,25 +133,30 @@ def problems(index: Index, findings: Sequence[Finding]) -> list[str]:
     return list(map(readable, told))
 
 
-def _examined(samples: Sequence[Sample]) -> Iterable[tuple[Sample, tuple[str, str, str]]]:
-    """Yield samples with the digests of their bytes and pixels, or what is wrong with them."""
+def _examined(samples: Sequence[Sample]) -> Iterable[tuple[Sample, tuple[str, str, bytes, str]]]:
+    """Yield samples with digests of their bytes and pixels and their look, or what is wrong."""
     with ThreadPoolExecutor() as pool:  # reading and decoding release the interpreter's lock
         for start in range(0, len(samples), _AHEAD):
             part = samples[start : start + _AHEAD]
             yield from zip(part, pool.map(_examine, part), strict=True)
 
 
-def _examine(sample: Sample) -> tuple[str, str, str]:
+def _examine(sample: Sample) -> tuple[str, str, bytes, str]:
     path = sample.inputs[0]
     try:
         content = path.read_bytes()
-        pixels = digest(read_image(path, content=content))
+        picture = read_image(path, content=content)
     except (UserError, OSError) as error:
         told = (
             str(error) if isinstance(error, UserError) else f"{path}: cannot be read; replace it."
         )
-        return "", "", told
-    return hashlib.sha256(content).hexdigest(), pixels, ""
+        return "", "", b"", told
+    return hashlib.sha256(content).hexdigest(), digest(picture), look(picture), ""
+
+
+def _looking_the_same(found: Lookalikes, index: Index) -> Finding:
+    kind = FRAMES if found.apart == NOWHERE else NEAR_DUPLICATES
+    return _finding(kind, found.samples, index, found.problem(index.labels) or f"{found.told()}.")
 
 
 def _finding(kind: str, samples: Sequence[Sample], index: Index, what: str = "") -> Finding:
@@ -148,6 +169,19 @@ def _finding(kind: str, samples: Sequence[Sample], index: Index, what: str = "")
         tuple(dict.fromkeys(sample.split for sample in samples if sample.split)),
         what,
     )
+
+
+def _told_to_look_the_same(found: Sequence[Finding]) -> list[str]:
+    """Return the worst of those that lie apart, and how many there are."""
+    told = [one.what for one in found[:1]]
+    if len(found) > 1:
+        splits = sum(len(one.found_in) > 1 for one in found)
+        patients = sum(len(one.patients) > 1 for one in found)
+        told.append(
+            f"In all, {len(found)} groups of pictures that look the same lie apart, {splits} in "
+            f"several splits and {patients} of several patients; the command audit lists them."
+        )
+    return told
 
 
 def _leaking(index: Index) -> list[Finding]:

@@ -124,6 +124,21 @@ class ClassificationTask(Task):
         """Return the first samples of each class in each split, so that none is without."""
         return few_of_each(index, QUICK_SAMPLES, lambda sample: sample.label)
 
+    def check_data(self, index: Index, card: ModelCard) -> list[str]:
+        """Return what cannot be read, and pictures that are, or look, the same where they may not.
+
+        These are the same ones in two splits, and those that only look the same in two splits, of
+        two groups or of two classes.
+        """
+        from core.data.check import Examined, check_samples, digest
+        from core.data.lookalikes import look
+
+        def examine(sample: Sample) -> Examined:
+            picture = self.load(sample, card).inputs
+            return Examined([], digest(picture), look(picture))
+
+        return check_samples(index.samples, examine, labels=index.labels)
+
     def data_notes(self, index: Index) -> list[str]:
         """Return the classes that a split has no sample of, and how unequal the classes are."""
         notes = []

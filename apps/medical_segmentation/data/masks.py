@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.data.check import check_samples, digest
+from core.data.check import Examined, check_samples, digest
 from core.data.images import read_image, read_mask, read_size
 from core.data.index import Index, Sample
+from core.data.lookalikes import look
 from core.errors import UserError
 
 _SHOWN = 6  # values listed in an error
@@ -85,14 +86,15 @@ def check(index: Index, classes: int) -> list[str]:
     """Decode every file of an index and return what is wrong with it, a sentence each.
 
     Found are files that cannot be decoded, masks of another size than their image, values that are
-    not class indices, and images that are in two splits pixel by pixel.
+    not class indices, images that are in two splits pixel by pixel, and those that only look the
+    same, in two splits or of two patients.
     """
 
-    def examine(sample: Sample) -> tuple[list[str], str]:
+    def examine(sample: Sample) -> Examined:
         image = read_image(sample.inputs[0], page=sample.extra.get("page", 0))
         if sample.targets:
             load_mask(sample, classes)
-        return [], digest(image)
+        return Examined([], digest(image), look(image))
 
     return check_samples(index.samples, examine)
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from core.data.check import check_samples, digest
+from core.data.check import Examined, check_samples, digest
 from core.data.images import read_image
 from core.data.index import Index, Sample
+from core.data.lookalikes import look
 from core.errors import UserError
 
 TOLERANCE = 1  # pixels by which a published small picture may be larger than the division says
@@ -67,7 +69,7 @@ def check(index: Index, scale: int) -> list[str]:
         alike.setdefault((file, sample.extra.get("row")), []).append(sample)
     versions = {samples[0].id: samples for samples in alike.values()}
     return check_samples(
-        [samples[0] for samples in versions.values()],
+        [replace(samples[0], group="") for samples in versions.values()],  # each is a group
         lambda sample: _examined(versions[sample.id], scale),
         workers=os.cpu_count(),
     )
@@ -102,12 +104,12 @@ def _paired(sample: Sample, scale: int, large: np.ndarray) -> tuple[np.ndarray, 
     return small[:height, :width], large[: height * scale, : width * scale]
 
 
-def _examined(samples: list[Sample], scale: int) -> tuple[list[str], str]:
-    """Return what is wrong with the samples of one large picture, and a digest of its pixels."""
+def _examined(samples: list[Sample], scale: int) -> Examined:
+    """Return what is wrong with the samples of one large picture, and what that one shows."""
     first, wrong = samples[0], []
     if not first.targets:
         picture(first)
-        return [], ""
+        return Examined()
     large = (
         pair(first, min(first.extra["low"]))[1]
         if _prepared(first)
@@ -119,7 +121,7 @@ def _examined(samples: list[Sample], scale: int) -> tuple[list[str], str]:
                 wrong += _differing(sample, one, large)
             except UserError as error:
                 wrong.append(str(error))
-    return wrong, digest(large)
+    return Examined(wrong, digest(large), look(np.asarray(large)))
 
 
 def _scales(sample: Sample, scale: int) -> list[int]:

@@ -63,6 +63,32 @@ def test_a_sound_data_set_has_no_findings(tmp_path):
     assert audit(index) == [] and TASK.check_data(index, None) == []
 
 
+def test_pictures_that_look_the_same_are_counted_apart_from_copies(tmp_path):
+    """A JPEG of a test picture in training, and two frames of one patient."""
+    rows = [(1, "Other", 1), (2, "Fetal brain", 1), (2, "Fetal brain", 1), (3, "Other", 0)]
+    folder = fetal_files.write_planes(tmp_path / "planes", rows)
+    files = sorted((folder / "Images").glob("*.png"))
+    picture = fetal_files.Image.open(files[3]).resize((160, 120))
+    picture.convert("RGB").save(tmp_path / "again.jpg", quality=70)
+    fetal_files.Image.open(tmp_path / "again.jpg").save(files[0])
+    frame = fetal_files.Image.open(files[1]).resize((160, 120))
+    frame.save(files[1])
+    frame.point(lambda value: 0.9 * value).save(files[2])
+    counts = json.loads(call(folder, "--json").stdout)["counts"]
+    assert (counts["near_duplicates"], counts["similar_frames"]) == (1, 1)
+    assert counts["copies"] == counts["same_pixels"] == 0
+    (told,) = TASK.check_data(TASK.read(str(folder)), None)
+    assert f"'{files[0].name}' (" in told and f"'{files[3].name}' (test) look the same (" in told
+    assert told.endswith("taken a moment apart; keep them in one split.")
+
+    fetal_files.Image.fromarray(fetal_files.picture(99)).save(files[0])
+    alone = call(folder, "--json")
+    assert alone.exit_code == 0, "frames of a sweep are no fault"
+    check_output(app, ["audit", str(folder), "--json"], alone.stdout)
+    (frames,) = json.loads(alone.stdout)["findings"]
+    assert (frames["kind"], frames["patients"]) == ("similar_frames", ["2"])
+
+
 def call(*arguments):
     return CliRunner().invoke(app, ["audit", *map(str, arguments)])
 

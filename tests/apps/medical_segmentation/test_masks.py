@@ -111,6 +111,17 @@ def test_check_names_every_problem_once(tmp_path):
     assert len(check(read(tmp_path), 2)) == 5
 
 
+def test_check_finds_images_that_only_look_the_same_in_two_splits(tmp_path):
+    pictures = np.random.default_rng(0).integers(0, 200, (3, 40, 40), dtype=np.uint8)
+    for split, picture in zip(("train", "val", "test"), pictures, strict=True):
+        write_image(tmp_path / split / "images" / "0.png", picture)
+        write_image(tmp_path / split / "masks" / "0.png", pictures[0] > 99)
+    assert check(read(tmp_path), 1) == []
+    write_image(tmp_path / "test" / "images" / "0.png", pictures[0] + 9)
+    (told,) = check(read(tmp_path), 1)
+    assert told.startswith("'test/0' (test) and 'train/0' (train) look the same (")
+
+
 def test_specks_of_a_jpeg_mask_are_background(tmp_path):
     """Kvasir-SEG's masks are JPEG: up to 127 is compression, in a PNG it would be foreground."""
     image = write_image(tmp_path / "image.png", np.zeros((32, 32), np.uint8))

@@ -2,11 +2,14 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from empty_files import lay
+from PIL import Image
 
 from apps.underwater_species.data import SPECIES
 from apps.underwater_species.task import TASK
+from core.data.images import read_image, resized
 from core.errors import UserError
 
 # arXiv:2506.17455, Table 2.
@@ -87,9 +90,34 @@ def test_another_ending_is_no_format(tmp_path):
         TASK.read(str(tree(tmp_path)), "aqua20-papr")
 
 
-def test_the_copies_of_the_papers_choice_are_no_findings(tmp_path):
-    from PIL import Image
+def test_a_photograph_saved_again_in_another_split_or_class_is_found(tmp_path):
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 12, 16, 3)).astype(np.uint8)
+    files = [tmp_path / s / c / "1.jpg" for s in ("train", "test") for c in ("crab", "fish")]
+    for file, picture in zip(files, pictures, strict=True):
+        write(file, resized(picture, (90, 120)))
+    card = TASK.network("squeezenet").card("1_1").sized((64, 64))
 
+    def told():
+        return TASK.check_data(TASK.read(str(tmp_path), "folders"), card)
+
+    assert told() == []
+    write(files[2], read_image(files[0])[::2, ::2])
+    write(files[1].with_name("2.jpg"), read_image(files[3])[:, ::-1])
+    (across,) = told()
+    assert "'test/crab/1.jpg' (test) and 'train/crab/1.jpg' (train) look the same (" in across
+    write(files[1].with_name("3.jpg"), resized(read_image(files[3]), (60, 60)))
+    write(files[0].with_name("4.jpg"), resized(read_image(files[1].with_name("2.jpg")), (60, 60)))
+    assert [one.rpartition("; ")[2] for one in told()] == [
+        "keep them in one split.", "keep them in one split.", "see which is right.",
+    ]  # fmt: skip
+
+
+def write(file, picture):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(file, quality=75)
+
+
+def test_the_copies_of_the_papers_choice_are_no_findings(tmp_path):
     for split, shade in (("train", 10), ("test", 90)):
         for number, name in enumerate(("crab", "fish")):
             file = tmp_path / split / name / "1.png"

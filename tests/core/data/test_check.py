@@ -1,7 +1,8 @@
 import numpy as np
 
-from core.data.check import check_samples, digest
+from core.data.check import Examined, check_samples, digest
 from core.data.index import Sample
+from core.data.lookalikes import look
 from core.errors import UserError
 
 
@@ -30,6 +31,23 @@ def test_equal_content_is_a_problem_in_two_splits_only():
         samples(a="train", b="train", c="", d="test"), lambda sample: ([], "the same")
     )
     assert found == ["Sample 'd' (test) has the same content as 'a' (train); keep it in one split."]
+
+
+def test_what_only_looks_the_same_comes_last_and_apart_from_copies():
+    seen = np.random.default_rng(0).integers(0, 256, (40, 50, 3)).astype(np.uint8)
+    paler = (seen * 0.9).astype(np.uint8)
+    shown = {"a": seen, "b": seen, "c": paler, "d": paler, "e": seen[:, ::-1]}
+
+    def examine(sample):
+        picture = shown[sample.id]
+        return Examined([], digest(picture), look(picture))
+
+    found = check_samples(samples(a="train", b="test", c="test", d="test", e="test"), examine)
+    assert found[0] == (
+        "Sample 'b' (test) has the same content as 'a' (train); keep it in one split."
+    )
+    assert found[1].startswith("'a' (train), 'c' (test) and 2 more look the same (")
+    assert len(found) == 2 and "'e'" not in found[1]
 
 
 def test_a_digest_tells_values_shapes_and_types_apart():
