@@ -81,6 +81,7 @@ DOWNLOADS = {
     ("resnet", "50"): _torchvision("resnet50-11ad3fa6.pth"),
     ("densenet", "121"): _torchvision("densenet121-a639ec97.pth"),
     ("vgg", "19"): _torchvision("vgg19-dcbb9e9d.pth"),
+    ("inceptionv3", "v3"): _torchvision("inception_v3_google-0cc3c7bd.pth"),
     ("convnext", "base"): _torchvision("convnext_base-6075fbad.pth"),
     ("squeezenet", "1_1"): _torchvision("squeezenet1_1-b8a52dc0.pth"),
     ("efficientnet", "b0"): _torchvision("efficientnet_b0_rwightman-7f5810bc.pth"),

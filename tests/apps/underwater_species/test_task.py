@@ -26,6 +26,7 @@ from core.task import Example
         ("densenet", "121", 6_974_356),
         ("convnext", "base", 87_586_964),
         ("vgg", "19", 139_652_180),
+        ("inceptionv3", "v3", 21_826_548),
     ],
 )
 def test_parameters_with_twenty_classes_are_the_published_ones(name, variant, parameters):

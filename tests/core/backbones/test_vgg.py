@@ -132,7 +132,7 @@ def test_without_classifier_sizes_are_open_and_its_weights_passed_over(small):
         vgg(input_shape=(None, 64, 3))
 
 
-def test_starts_as_torchvision_starts_it(small):
+def test_starts_as_torchvision_starts_it():
     keras.utils.set_random_seed(0)
     model = vgg(input_shape=(32, 32, 3), **FEW)
     kernel = np.asarray(model.get_layer(LAST).kernel)
