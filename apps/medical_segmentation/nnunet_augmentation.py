@@ -297,11 +297,11 @@ def coarse(channel: np.ndarray, zoom: float) -> np.ndarray:
         for side, new in zip(channel.shape, sides, strict=True)
     ]
     small = channel[np.ix_(*nearest)]
-    large = small
+    large = small.astype(np.float64)  # so that how BLAS shares out a product is rounded away
     for axis, (side, new) in enumerate(zip(channel.shape, sides, strict=True)):
         if side != new:
             large = np.moveaxis(np.tensordot(_enlarging(new, side), large, (1, axis)), 0, axis)
-    return np.clip(large, small.min(), small.max())
+    return np.clip(large.astype(np.float32), small.min(), small.max())
 
 
 def bent(channel: np.ndarray, gamma: float) -> np.ndarray:
@@ -333,7 +333,7 @@ def _either(rng: np.random.Generator, between: tuple[float, float]) -> float:
 
 @lru_cache(maxsize=8)  # the axes of an image are often of one length
 def _enlarging(small: int, large: int) -> np.ndarray:
-    """Return the matrix, float32 (large, small), of a cubic spline along an axis, edges repeated.
+    """Return the matrix, float64 (large, small), of a cubic spline along an axis, edges repeated.
 
     What `scipy.ndimage.zoom(order=3, mode="nearest", grid_mode=True)` does along one axis; a spline
     in several axes is one after the other.
@@ -349,4 +349,4 @@ def _enlarging(small: int, large: int) -> np.ndarray:
     taps = np.zeros((large, len(basis)))
     for tap, weight in enumerate(weights):
         taps[np.arange(large), first - 1 + tap] = weight / 6
-    return (taps @ basis).astype(np.float32)
+    return taps @ basis

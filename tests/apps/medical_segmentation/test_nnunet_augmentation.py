@@ -176,6 +176,15 @@ def test_labels_keep_their_classes_and_stay_on_the_image(shape, rng, monkeypatch
         assert (classes == found.target).mean() > 0.95
 
 
+def test_what_is_turned_in_from_outside_an_image_is_its_mean(rng, monkeypatch, only):
+    monkeypatch.setattr(nnunet, "ROTATED", 1.0)
+    only()
+    example = Example(np.full((20, 24, 2), (90, 30), np.uint8), np.ones((20, 24), np.uint8))
+    found = [nnunet.augmented(example, rng) for _ in range(5)]
+    assert all((one.inputs == (90, 30)).all() for one in found)
+    assert not all(one.target.all() for one in found)
+
+
 def test_every_axis_is_mirrored_by_itself_in_half_of_all_cases(rng):
     image = np.arange(8, dtype=np.uint8).reshape(2, 2, 2, 1)
     seen = []
@@ -213,6 +222,7 @@ def test_gamma_of_the_negative_bends_the_other_end(rng, only):
         steps[name] = levels[40] - levels[10], levels[245] - levels[215]
     (low, high), (low_of_negative, high_of_negative) = steps.values()
     assert (low > high) == (high_of_negative > low_of_negative) and low != high
+    assert min(low, high, low_of_negative, high_of_negative) > 0  # the negative's negative
 
 
 def test_contrast_spreads_about_the_mean_within_the_range(rng):

@@ -140,8 +140,9 @@ def test_windows_are_always_augmented_as_in_nnunet_and_slices_if_wished(
 ):
     used = []
     own = nnunet.recoloured
-    monkeypatch.setattr(nnunet, "recoloured", lambda *given: used.append(1) or own(*given))
+    monkeypatch.setattr(nnunet, "recoloured", lambda *given: used.append(given[2]) or own(*given))
     config = TrainConfig("medseg", "lightm_unet", "3d_8", augment=augment,
                          options={"augmentation": chosen})  # fmt: skip
-    taken = TASK.training_example(example(size), rng, config)
-    assert bool(used) == as_nnunet and taken.target.shape == size
+    volume = example(size)
+    assert TASK.training_example(volume, rng, config).target.shape == size
+    assert [greys is volume.greys for greys in used] == [True] * as_nnunet
