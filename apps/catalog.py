@@ -109,6 +109,7 @@ SYSTEMS = {
     "vgg": System(BACKBONE, "VGG-19 (ICLR 2015)", "core.backbones.vgg"),
     "inceptionv3": System(BACKBONE, "Inception-v3 (CVPR 2016)", "core.backbones.inceptionv3"),
     "convnext": System(BACKBONE, "ConvNeXt-Base (CVPR 2022)", "core.backbones.convnext"),
+    "regnet": System(BACKBONE, "RegNetX-32GF (CVPR 2020)", "core.backbones.regnet"),
     "shufflenetv2": System(BACKBONE, "ShuffleNetV2 (ECCV 2018)", "core.backbones.shufflenetv2"),
     "efficientnet": System(BACKBONE, "EfficientNet-B0 (ICML 2019)", "core.backbones.efficientnet"),
     "efficientnetv2": System(

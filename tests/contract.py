@@ -35,6 +35,7 @@ FEWER_BLOCKS = {
     "vgg": {"depths": (2, 1, 1, 1, 1), "hidden": 64, "dropout": 0.0},
     "inceptionv3": {"depths": (1, 1, 1)},
     "convnext": {"depths": (1, 1, 1, 1)},
+    "regnet": {"depths": (1, 1, 1, 1)},
     "efficientnet": {"depths": (1, 2, 1, 1, 1, 1, 1)},
     "efficientnetv2": {"depths": (1, 1, 1, 1, 2, 1)},
     "efficientnet_lite": {"depths": (1, 2, 1, 1, 1, 1, 1)},

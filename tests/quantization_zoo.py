@@ -33,6 +33,13 @@ def grouped(x):
     return layers.BatchNormalization()(x)
 
 
+def wide_groups(x):
+    """Groups of 20 channels are one operator."""
+    x = layers.Conv2D(40, 1, activation="relu")(x)
+    x = GroupedConv2D(6, 3, groups=2, strides=2, use_bias=False)(x)
+    return layers.ReLU()(layers.BatchNormalization()(x))
+
+
 def transposed(x):
     x = layers.Conv2DTranspose(5, 3, strides=2, padding="same", use_bias=False)(x)
     return layers.ReLU()(layers.BatchNormalization()(x))
@@ -282,8 +289,8 @@ def squares_and_differences(x):
 
 
 NETWORKS = [
-    conv_norm_relu, depthwise, grouped, transposed, lone_norm, fused_in_layer, dense_head,
-    shared_layer, gate, mean_and_max, concatenated_twice,
+    conv_norm_relu, depthwise, grouped, wide_groups, transposed, lone_norm, fused_in_layer,
+    dense_head, shared_layer, gate, mean_and_max, concatenated_twice,
     sigmoids_concatenated, concatenations_in_a_row, sum_of_three, upsampled, nested, residual,
     clipped_pixels, enlarged_beside_a_skip,
     inverted_residual, hard_swish_gate, swish, gelu, leaky_and_tanh, separable, one_dimensional,

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from core.compress.quantized_kernel import QuantizedKernel
+from core.layers.convolution import group_by_group
 
 
 @keras.saving.register_keras_serializable("gossamer")
@@ -13,6 +14,11 @@ class QuantizedConv2D(QuantizedKernel, keras.layers.Conv2D):
     """Conv2D with an integer kernel."""
 
     plain_class = keras.layers.Conv2D
+
+    def convolution_op(self, inputs, kernel):
+        if self.groups == 1:
+            return super().convolution_op(inputs, kernel)
+        return group_by_group(self, inputs, kernel)
 
 
 @keras.saving.register_keras_serializable("gossamer")

@@ -19,7 +19,7 @@ from core.layers.convolution import GroupedConv2D
 
 def is_split(layer) -> bool:
     """Return whether a layer becomes two operators: a depthwise convolution and a sum."""
-    return isinstance(layer, GroupedConv2D) and layer.groups > 1
+    return isinstance(layer, GroupedConv2D) and layer.paired
 
 
 class WeightedTwins:

@@ -132,6 +132,7 @@ def freeze(model, input_shape: Sequence[int] | None = None, *, open_size: bool =
     )
 
     from core.compress.tracing import exporting
+    from core.layers.convolution import whole_groups
 
     shape = tuple(input_shape or model.inputs[0].shape[1:])
     if open_size:
@@ -145,7 +146,7 @@ def freeze(model, input_shape: Sequence[int] | None = None, *, open_size: bool =
     def forward(inputs):
         return keras.tree.flatten(model(inputs, training=False))
 
-    with exporting():
+    with exporting(), whole_groups():
         return convert_variables_to_constants_v2(forward.get_concrete_function())
 
 

@@ -83,6 +83,7 @@ DOWNLOADS = {
     ("vgg", "19"): _torchvision("vgg19-dcbb9e9d.pth"),
     ("inceptionv3", "v3"): _torchvision("inception_v3_google-0cc3c7bd.pth"),
     ("convnext", "base"): _torchvision("convnext_base-6075fbad.pth"),
+    ("regnet", "x_32gf"): _torchvision("regnet_x_32gf-6eb8fdc6.pth"),
     ("squeezenet", "1_1"): _torchvision("squeezenet1_1-b8a52dc0.pth"),
     ("efficientnet", "b0"): _torchvision("efficientnet_b0_rwightman-7f5810bc.pth"),
     ("efficientnet", "b0_tf"): Download(

@@ -6,25 +6,37 @@ the layers made here carry those names, so a checkpoint loads by name.
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 
 import keras
 import numpy as np
 
 # PyTorch's BatchNorm2d: eps 1e-5, momentum 0.1 (Keras counts the other way round).
 BATCH_NORM = {"epsilon": 1e-5, "momentum": 0.9}
+# Channels of a narrow group. Between the pair of operators below are so many times its outputs: of
+# groups of 168 channels (RegNet) they would be gigabytes.
+NARROW = 16
+_WHOLE: list[bool] = []
 
 
 @keras.saving.register_keras_serializable("gossamer")
 class GroupedConv2D(keras.layers.Conv2D):
     """A grouped convolution that is quick where grouped kernels are not.
 
-    Weights and results are those of `keras.layers.Conv2D(groups=…)`. It is computed as a depthwise
-    convolution followed by a pointwise sum over each group's inputs: on the CPU TensorFlow has no
-    gradient for the grouped kernel (Keras compiles each one with XLA, which takes a minute and is
-    some twenty times slower), and in TFLite the pair of builtin operators is two to eight times
-    faster than one grouped CONV_2D when groups are narrow (benchmarks/grouped_convolution.py).
+    Weights and results are those of `keras.layers.Conv2D(groups=…)`. With narrow groups it is
+    computed as a depthwise convolution followed by a pointwise sum over each group's inputs: on the
+    CPU TensorFlow has no gradient for the grouped kernel (Keras compiles each one with XLA, which
+    takes a minute and is some twenty times slower), and in TFLite the pair of builtin operators is
+    two to eight times faster than one grouped CONV_2D (benchmarks/grouped_convolution.py). Wide
+    groups are computed one after the other, and are one grouped CONV_2D in TFLite.
     """
+
+    @property
+    def paired(self) -> bool:
+        """Whether it is computed as two operators; once it is built."""
+        return self.groups > 1 and self.kernel.shape[2] <= NARROW
 
     def convolution_op(self, inputs, kernel):
         if self.groups == 1:
@@ -34,6 +46,8 @@ class GroupedConv2D(keras.layers.Conv2D):
                 "Grouped convolution needs channels last and same or valid padding. "
                 f"Received: data_format={self.data_format}, padding={self.padding}"
             )
+        if not self.paired:
+            return group_by_group(self, inputs, kernel)
         x = keras.ops.depthwise_conv(
             inputs,
             self.depthwise_kernel(kernel),
@@ -58,6 +72,37 @@ class GroupedConv2D(keras.layers.Conv2D):
         width, multiplier = self.kernel.shape[2], self.filters // self.groups
         one_group = np.tile(np.eye(multiplier, dtype=np.float32), (width, 1))
         return np.kron(np.eye(self.groups, dtype=np.float32), one_group)[None, None]
+
+
+def group_by_group(layer: keras.layers.Conv2D, inputs, kernel):
+    """Return what a grouped convolution's kernel gives, computed one group after the other.
+
+    Args:
+        layer: Says groups, strides, padding and dilation.
+        inputs: (N, H, W, C).
+        kernel: (kh, kw, C / groups, filters).
+    """
+    window = {
+        "strides": list(layer.strides),
+        "padding": layer.padding,
+        "dilation_rate": layer.dilation_rate,
+        "data_format": layer.data_format,
+    }
+    if _WHOLE:
+        return keras.ops.conv(inputs, kernel, **window)
+    parts = (keras.ops.split(tensor, layer.groups, axis=-1) for tensor in (inputs, kernel))
+    made = [keras.ops.conv(x, own, **window) for x, own in zip(*parts, strict=True)]
+    return keras.ops.concatenate(made, axis=-1)
+
+
+@contextlib.contextmanager
+def whole_groups() -> Iterator[None]:
+    """Make graphs traced in the block of one grouped convolution where groups are wide."""
+    _WHOLE.append(True)
+    try:
+        yield
+    finally:
+        _WHOLE.pop()
 
 
 def torch_uniform(fan_in: int) -> keras.initializers.Initializer:

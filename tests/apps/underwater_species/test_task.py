@@ -25,6 +25,7 @@ from core.task import Example
         ("resnet", "50", 23_549_012),
         ("densenet", "121", 6_974_356),
         ("convnext", "base", 87_586_964),
+        ("regnet", "x_32gf", 105_340_980),
         ("vgg", "19", 139_652_180),
         ("inceptionv3", "v3", 21_826_548),
     ],

@@ -5,12 +5,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from core.engines import LiteRTEngine
+from core.export.convert import to_tflite
 from core.layers.convolution import GroupedConv2D, convolution, depthwise
 from core.layers.resize import BilinearUpsampling, NearestResize
 from core.layers.squeeze_excitation import squeeze_excitation
+from core.model_card import ModelCard
+from core.tflite.inspect import operators
 
 
-@pytest.mark.parametrize("channels, filters, groups", [(4, 2, 2), (6, 12, 3), (8, 8, 1), (8, 4, 4)])
+@pytest.mark.parametrize(
+    "channels, filters, groups", [(4, 2, 2), (6, 12, 3), (8, 8, 1), (8, 4, 4), (40, 4, 2)]
+)
 @pytest.mark.parametrize("padding, strides", [("same", 1), ("valid", 2)])
 def test_grouped_convolution_equals_its_groups(channels, filters, groups, padding, strides):
     rng = np.random.default_rng(0)
@@ -32,9 +38,10 @@ def test_grouped_convolution_equals_its_groups(channels, filters, groups, paddin
     np.testing.assert_allclose(outputs, tf.concat(parts, -1) + layer.bias, atol=1e-5)
 
 
-def test_grouped_convolution_learns_like_its_groups():
+@pytest.mark.parametrize("width", [2, 20])
+def test_grouped_convolution_learns_like_its_groups(width):
     """The gradient of the kernel, which TensorFlow lacks for grouped kernels on the CPU."""
-    image = np.random.default_rng(1).standard_normal((1, 6, 6, 4)).astype(np.float32)
+    image = np.random.default_rng(1).standard_normal((1, 6, 6, 2 * width)).astype(np.float32)
     layer = GroupedConv2D(2, 3, groups=2, padding="same", use_bias=False)
     layer(image)
     with tf.GradientTape() as tape:
@@ -43,11 +50,25 @@ def test_grouped_convolution_learns_like_its_groups():
     kernel = tf.Variable(layer.kernel.value)
     with tf.GradientTape() as tape:
         parts = [
-            tf.nn.conv2d(image[..., 2 * g : 2 * g + 2], kernel[..., g : g + 1], 1, "SAME")
-            for g in range(2)
+            tf.nn.conv2d(part, kernel[..., g : g + 1], 1, "SAME")
+            for g, part in enumerate(np.split(image, 2, axis=-1))
         ]
         loss = tf.reduce_sum(tf.square(tf.concat(parts, -1)))
     np.testing.assert_allclose(ours, tape.gradient(loss, kernel), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "width, expected", [(16, ["CONV_2D", "DEPTHWISE_CONV_2D"]), (20, ["CONV_2D"])]
+)
+def test_a_file_holds_wide_groups_as_one_operator(width, expected):
+    image = keras.Input((6, 6, 2 * width))
+    model = keras.Model(image, GroupedConv2D(4, 3, groups=2, padding="same")(image))
+    content = to_tflite(model)
+    assert sorted(operator.name for operator in operators(content)) == expected
+    inputs = np.random.default_rng(1).standard_normal((1, 6, 6, 2 * width)).astype(np.float32)
+    card = ModelCard("toy", "a", "medseg", color_order="", mean=(), std=())
+    (found,) = LiteRTEngine(content, card)(inputs)
+    np.testing.assert_allclose(found, model(inputs), atol=1e-5)
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8])
