@@ -15,9 +15,9 @@ import numpy as np
 
 # PyTorch's BatchNorm2d: eps 1e-5, momentum 0.1 (Keras counts the other way round).
 BATCH_NORM = {"epsilon": 1e-5, "momentum": 0.9}
-# Channels of a narrow group. Between the pair of operators below are so many times its outputs: of
-# groups of 168 channels (RegNet) they would be gigabytes.
-NARROW = 16
+# Most channels of a group that is computed by the pair of operators below. Between the two are as
+# many times its outputs: of groups of 168 channels (RegNet) they would be gigabytes.
+MOST_PAIRED = 16
 _WHOLE: list[bool] = []
 
 
@@ -25,18 +25,19 @@ _WHOLE: list[bool] = []
 class GroupedConv2D(keras.layers.Conv2D):
     """A grouped convolution that is quick where grouped kernels are not.
 
-    Weights and results are those of `keras.layers.Conv2D(groups=…)`. With narrow groups it is
-    computed as a depthwise convolution followed by a pointwise sum over each group's inputs: on the
-    CPU TensorFlow has no gradient for the grouped kernel (Keras compiles each one with XLA, which
-    takes a minute and is some twenty times slower), and in TFLite the pair of builtin operators is
-    two to eight times faster than one grouped CONV_2D (benchmarks/grouped_convolution.py). Wide
-    groups are computed one after the other, and are one grouped CONV_2D in TFLite.
+    Weights and results are those of `keras.layers.Conv2D(groups=…)`. It is computed as a depthwise
+    convolution followed by a pointwise sum over each group's inputs: on the CPU TensorFlow has no
+    gradient for the grouped kernel (Keras compiles each one with XLA, which takes a minute and is
+    some twenty times slower), and in TFLite the pair of builtin operators is two to eight times
+    faster than one grouped CONV_2D when groups are narrow (benchmarks/grouped_convolution.py).
+    Groups of more than `MOST_PAIRED` channels are computed one after the other, and are one grouped
+    CONV_2D in TFLite.
     """
 
     @property
     def paired(self) -> bool:
         """Whether it is computed as two operators; once it is built."""
-        return self.groups > 1 and self.kernel.shape[2] <= NARROW
+        return self.groups > 1 and self.kernel.shape[2] <= MOST_PAIRED
 
     def convolution_op(self, inputs, kernel):
         if self.groups == 1:
@@ -97,7 +98,7 @@ def group_by_group(layer: keras.layers.Conv2D, inputs, kernel):
 
 @contextlib.contextmanager
 def whole_groups() -> Iterator[None]:
-    """Make graphs traced in the block of one grouped convolution where groups are wide."""
+    """Make graphs traced in the block of one grouped convolution where groups are not paired."""
     _WHOLE.append(True)
     try:
         yield
