@@ -2,7 +2,8 @@
 
     .venv/bin/python benchmarks/bev_localization.py --work FOLDER
 
-A town is simulated and a light REIN trained on it, then two others, in which every place is seen
+A town is simulated and a light REIN trained on it, its encoder on pairs of scans, then all of it by
+triplets; then two other towns, in which every place is seen
 again: in the opposite direction, and "hard" (any heading, 16 beams, other cars, up to 4 m to the
 side). Their scans are looked up by the network as its training begins (random weights, NetVLAD
 started from clusters), as it ends, by its float and its int8 file, and by Scan Context. Recall and
@@ -15,7 +16,9 @@ What stays in --work is not made again, and a training that was killed goes on. 
 the same is
 
     gossamer bev simulate --out TOWN --scans 72 --queries 50 --scenarios opposite,hard --seed N
-    gossamer bev train --data TOWN --preset light --variant r8_gray
+    gossamer bev pretrain --data TOWN --variant r8_gray --set options.recipe=place40
+        --epochs 6 --set warmup_epochs=1 --out ENCODER
+    gossamer bev train --data TOWN --preset light --variant r8_gray --initial-weights ENCODER
         --set options.recipe=place40 --out RUN
     gossamer bev export RUN --precision int8
     gossamer bev evaluate RUN --data TOWN --split all --set center_cells=true
@@ -44,9 +47,12 @@ if TYPE_CHECKING:
     from core.data.index import Index, Sample
     from core.engines import Engine
     from core.run_folder import RunFolder
+    from core.task import Task
 
 RESULT = ROOT / "benchmarks" / "results" / "bev_localization.csv"
-TRAINED_ON = {"scans": 96, "queries": 48, "scenarios": ("opposite", "hard"), "seed": 1}
+TRAINED_ON = {
+    "scans": 300, "queries": 150, "scenarios": ("opposite", "hard"), "blocks": 8, "seed": 1,
+}  # fmt: skip
 TOWNS = (101, 102)  # seeds; no network was trained on them, and no setting chosen by others
 SCENARIOS = ("opposite", "hard")
 UNTRAINED, KERAS, FLOAT, INT8, PEER = (
@@ -73,24 +79,27 @@ def town(folder: Path, **choices: Any) -> Index:
     return TASK.read(str(folder))
 
 
-def trained(out: Path, index: Index, options: argparse.Namespace) -> RunFolder:
+def trained(
+    task: Task, out: Path, index: Index, options: argparse.Namespace, **flags: Any
+) -> RunFolder:
     """Return a trained run; one that was begun or finished before is gone on with."""
-    from apps.bev_localization.task import TASK
     from core.command_line import choices
     from core.command_line.progress import TrainingProgress
     from core.config import TrainConfig
     from core.training.fit import train
 
-    flags: dict[str, Any] = {
+    flags |= {
         "data": str(index.root), "seed": options.seed, "variant": options.variant,
         "options": {"recipe": options.recipe},
     }  # fmt: skip
-    for name in ("epochs", "learning_rate", "steps_per_epoch"):
-        if getattr(options, name) is not None:
-            flags[name] = getattr(options, name)
-    config = TrainConfig.from_dict(choices.merge(TASK, {}, flags, preset="light"))
-    progress = TrainingProgress(TASK.headline)
-    return train(TASK, config, out, index=index, resume=True, progress=progress)
+    flags = {name: value for name, value in flags.items() if value is not None}
+    config = TrainConfig.from_dict(choices.merge(task, {}, flags, preset="light"))
+    progress = TrainingProgress(task.headline)
+    run = train(task, config, out, index=index, resume=True, progress=progress)
+    with run.file("timing.csv").open(newline="", encoding="utf-8") as stream:
+        seconds = sum(float(row["seconds"]) for row in csv.DictReader(stream))
+    print(f"{out.name}: {run.config.variant}, {seconds / 60:.1f} minutes of epochs")
+    return run
 
 
 def at_the_start(run: RunFolder, index: Index) -> Engine:
@@ -261,6 +270,7 @@ def missed(found: dict[tuple[str, str], dict[str, Any]]) -> list[str]:
 def main() -> None:
     options = _arguments()
     from apps.bev_localization.maps import CANDIDATES
+    from apps.bev_localization.pretraining import PlacePretraining
     from apps.bev_localization.task import TASK
     from core.command_line.tables import csv_text, show_table
     from core.engines import KerasEngine, LiteRTEngine
@@ -271,10 +281,15 @@ def main() -> None:
     lesson = town(work / "trained_on", **TRAINED_ON)
     asked = {"scans": options.scans, "queries": options.queries, "scenarios": SCENARIOS}
     towns = {seed: town(work / f"town_{seed}", seed=seed, **asked) for seed in TOWNS}
-    run = trained(work / "run", lesson, options)
-    with run.file("timing.csv").open(newline="", encoding="utf-8") as stream:
-        seconds = sum(float(row["seconds"]) for row in csv.DictReader(stream))
-    print(f"Trained {run.config.variant} for {seconds / 60:.1f} minutes of epochs")
+    pairs = trained(
+        PlacePretraining(TASK), work / "encoder", lesson, options,
+        epochs=options.pretrain_epochs, warmup_epochs=1,
+    )  # fmt: skip
+    run = trained(
+        TASK, work / "run", lesson, options, initial_weights=str(pairs.path),
+        epochs=options.epochs, learning_rate=options.learning_rate,
+        steps_per_epoch=options.steps_per_epoch,
+    )  # fmt: skip
     ways: dict[str, tuple[str, Callable[[], Engine]]] = {
         UNTRAINED: (repr(run.config), lambda: at_the_start(run, lesson)),
         KERAS: (sha256(run.file("model.keras")), lambda: KerasEngine(*deployable(TASK, run))),
@@ -323,7 +338,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--queries", type=int, default=50, help="of each scenario and town")
     parser.add_argument("--variant", default="r8_gray", help="of rein (default: %(default)s)")
     parser.add_argument("--recipe", default="place40", help="of images (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, help="(default: the preset's)")
+    parser.add_argument("--pretrain-epochs", type=int, default=6, help="(default: %(default)s)")
+    parser.add_argument("--epochs", type=int, help="of triplets (default: the preset's)")
     parser.add_argument("--learning-rate", type=float, help="(default: the preset's)")
     parser.add_argument("--steps-per-epoch", type=int, help="(default: all queries)")
     parser.add_argument("--seed", type=int, default=0, help="of the training")

@@ -15,10 +15,15 @@ if TYPE_CHECKING:
     from core.model_card import ModelCard
     from core.network import Network
     from core.run_folder import RunFolder
+    from core.training.pretraining import Pretraining
 
 
 class HowTrained:
     """How the networks of a domain are trained, where it is not as all others are."""
+
+    def pretraining(self) -> Pretraining | None:
+        """Return the task that pre-trains the domain's encoders; None: as those of pictures are."""
+        return None
 
     def training_arguments(self, config: TrainConfig) -> dict:
         """Return extra builder arguments for the graph that is trained (auxiliary heads)."""
@@ -45,9 +50,9 @@ class HowTrained:
     def start_network(self, model, data: TrainingData, config: TrainConfig) -> list[str]:
         """Give a new network what only training samples tell (clusters); return what was done.
 
-        Asked once, after `bring_weights`, when a training begins that starts from no other run.
-        All randomness comes from `config.seed`, so that a training that is killed in its first
-        epoch and begins anew starts alike.
+        Asked once, after `bring_weights`, when a training begins that starts from no other run, or
+        from one that holds an encoder alone. All randomness comes from `config.seed`, so that a
+        training that is killed in its first epoch and begins anew starts alike.
 
         Args:
             model: The network, whose weights may be set.

@@ -43,9 +43,10 @@ def make_bev(
     Scans that cannot be read are named at the end: exit code 1 if some failed, 2 if all did.
     """
     from apps.bev_localization.data.samples import POSE, scan_of
+    from apps.bev_localization.images.chosen import recipe_chosen
     from apps.bev_localization.images.density import density_image
     from apps.bev_localization.maps.queries import query_samples
-    from apps.bev_localization.task import TASK, recipe_chosen
+    from apps.bev_localization.task import TASK
     from core.command_line.progress import track
     from core.data.images import write_image
     from core.files import claim_folder, write_atomic, write_json

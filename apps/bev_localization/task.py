@@ -18,7 +18,8 @@ from apps import catalog
 from apps.bev_localization.data import READERS
 from apps.bev_localization.data.clouds import SUFFIXES as CLOUDS
 from apps.bev_localization.data.sample import sample_data
-from apps.bev_localization.images.recipes import RECIPES, BevRecipe, recipe
+from apps.bev_localization.images.chosen import recipe_chosen
+from apps.bev_localization.images.recipes import RECIPES, BevRecipe
 from apps.bev_localization.places import check_protocol, where, with_places
 from core.data.images import SUFFIXES as PICTURES
 from core.data.index import Index, Sample
@@ -30,6 +31,7 @@ from core.task import Example, Objective, Scores, Task
 
 if TYPE_CHECKING:
     from apps.bev_localization.maps.views import View
+    from apps.bev_localization.pretraining import PlacePretraining
     from core.config import TrainConfig
     from core.data.pipeline import TrainingData
 
@@ -164,6 +166,11 @@ class BevLocalization(Task):
 
     # --- training -----------------------------------------------------------------------------
 
+    def pretraining(self) -> PlacePretraining:
+        from apps.bev_localization.pretraining import PlacePretraining
+
+        return PlacePretraining(self)
+
     def bring_weights(self, network: Network, model, config: TrainConfig) -> list[str]:
         from apps.bev_localization.training import bring_encoder
 
@@ -285,31 +292,6 @@ class BevLocalization(Task):
             "features": result.local.features,
         }
         return [write_arrays(sample.file_in(folder, "_place.npz"), arrays)]
-
-
-def recipe_chosen(options: Mapping[str, Any]) -> BevRecipe:
-    """Return the recipe that options name, with another range or resolution where they say so.
-
-    Raises:
-        UserError: When no image can be made that way.
-    """
-    chosen = recipe(options["recipe"])
-    half, fine = float(options["half_range"]), float(options["resolution"])
-    if not half and not fine:
-        return chosen
-    changes: dict[str, Any] = {}
-    if half:
-        changes |= {"half_range": half, "crop": None if chosen.crop is None else half}
-    if fine:
-        changes |= {"resolution": fine, "voxel": fine}
-    changed = replace(chosen, **changes)
-    named = replace(changed, name=f"{chosen.name}-{changed.half_range:g}-{changed.resolution:g}")
-    if not 8 <= named.side <= 2001:
-        raise UserError(
-            f"Options half_range {named.half_range:g} and resolution {named.resolution:g} make "
-            f"images of {named.side}x{named.side}; choose sides of 8 to 2001 pixels."
-        )
-    return named
 
 
 class _Source(tuple):

@@ -12,9 +12,6 @@ from core.command_line.program import program_name, task_of
 from core.command_line.tables import say, show_json
 from core.command_line.training import run_training
 
-_SHOWN = ("loss", "on_diagonal", "off_diagonal", "spread")
-_COLLAPSED = 0.1  # of `spread`, which is near 1 where features differ
-
 
 def pretrain(
     ctx: typer.Context,
@@ -54,16 +51,18 @@ def pretrain(
     """
     from core.training.pretraining import Pretraining
 
-    run = run_training(ctx, Pretraining(task_of(ctx)))
+    domain = task_of(ctx)
+    task = domain.pretraining() or Pretraining(domain)
+    run = run_training(ctx, task)
     rows = run.history()
-    values = {name: rows[-1][name] for name in _SHOWN}
+    values = {name: rows[-1][name] for name in task.shown}
     if json:
         show_json({"run": run.path, "epochs": len(rows), **values})
         return
     first = rows[0]["loss"]
     say(f"Loss: {first:.4g} after the first epoch, {values['loss']:.4g} after epoch {len(rows)}.")
-    if values["spread"] < _COLLAPSED:
-        say("Note: all images give nearly the same features; train with a lower --learning-rate.")
+    for note in task.notes(values):
+        say(f"Note: {note}")
     say(f"Saved: {run.path}")
     card, path = run.card, shlex.quote(str(run.path))
     say(f"Next: {program_name(ctx)} train --network {card.network} --variant {card.variant} "

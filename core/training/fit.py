@@ -198,7 +198,8 @@ class _Session:
         )
         if teaching is not None and config.distillation.views and not state.is_finished(config):
             progress.note(teaching.answer(self.data, weights))
-        if not (state.epoch or config.compress or config.initial_weights):
+        whole = config.initial_weights is not None and self.moved is None
+        if not (state.epoch or config.compress or whole):
             for note in task.start_network(self.model, self.data, config):
                 progress.note(note)
         steps = self.data.step_count()

@@ -7,6 +7,7 @@ run folder whose `model.keras` is the encoder. A training of the whole network t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from core.network import Network
 from core.task import Example, Objective, Scores, Task
 from core.training.views import view
 
+_COLLAPSED = 0.1  # of `spread`, which is near 1 where features differ
 IMAGES = "images"  # the layout of a folder without any labels
 
 
@@ -38,6 +40,8 @@ class Pretraining(Task):
 
     command = "pretrain"
     validates = False
+    # What is told of the last epoch.
+    shown: tuple[str, ...] = ("loss", "on_diagonal", "off_diagonal", "spread")
     headline, headline_mode = "loss", "min"
     # Barlow-Swin's, for 2000 images; the rate is small because the loss is a sum over features.
     defaults = {
@@ -147,6 +151,12 @@ class Pretraining(Task):
         if config.patience is not None:
             raise UserError("Nothing is validated while pre-training; leave patience off.")
         return Objective(None)
+
+    def notes(self, last: Mapping[str, float]) -> list[str]:
+        """Return what is to be said of a training that ended, by what it logged last."""
+        if last.get("spread", 1.0) >= _COLLAPSED:
+            return []
+        return ["All images give nearly the same features; train with a lower --learning-rate."]
 
     def decode(self, outputs, sample: Sample, card: ModelCard):
         raise ValueError("An encoder gives features, which are no result.")

@@ -127,6 +127,17 @@ def rein(
     Raises:
         ValueError: When the side is open, below 8, or differs from the other.
     """
+    shape = _square(variant, input_shape)
+    rotations = VARIANTS[variant]["rotations"]
+    image = keras.Input(shape, name="image")
+    x = encoder(rotated(image, rotations, ROTATED), depths)
+    features = LargestTurnedBack(rotations, name=MAP)(x)
+    descriptor = NetVLAD(side=shape[0] // POOLED, name=POOLING)(features)
+    return keras.Model(image, [features, descriptor], name=f"rein_{variant}")
+
+
+def _square(variant: str, input_shape: tuple[int, int, int] | None) -> tuple[int, int, int]:
+    """Return the shape of a network's images, or raise a `ValueError`."""
     channels = VARIANTS.get(variant, {}).get("channels")
     shape = (SIDE, SIDE, channels or 3) if input_shape is None else input_shape
     check_arguments(VARIANTS, variant, shape, channels=channels, smallest=SMALLEST)
@@ -136,12 +147,18 @@ def rein(
             "`input_shape` must be square and must not hold None: the image is turned. "
             f"Received: input_shape={tuple(shape)}"
         )
-    rotations = VARIANTS[variant]["rotations"]
-    image = keras.Input(shape, name="image")
-    x = encoder(rotated(image, rotations, ROTATED), depths)
-    features = LargestTurnedBack(rotations, name=MAP)(x)
-    descriptor = NetVLAD(side=side // POOLED, name=POOLING)(features)
-    return keras.Model(image, [features, descriptor], name=f"rein_{variant}")
+    return side, width, shape[2]
+
+
+def encoder_for_one_rotation(
+    variant: str = "r8", input_shape: tuple[int, int, int] | None = None
+) -> keras.Model:
+    """Return the encoder alone, for images as they are: (N, n, n, C) to (N, h, h, 128).
+
+    Its layers have the names they have inside `rein`, whose arguments these are.
+    """
+    image = keras.Input(_square(variant, input_shape), name="image")
+    return keras.Model(image, encoder(image), name="encoder")
 
 
 def published_names(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

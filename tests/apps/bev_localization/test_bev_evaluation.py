@@ -13,11 +13,12 @@ from apps import catalog
 from apps.bev_localization.augment import turned
 from apps.bev_localization.data.samples import scan_samples
 from apps.bev_localization.evaluation import candidates_of, score
+from apps.bev_localization.images.chosen import recipe_chosen
 from apps.bev_localization.maps.views import View
 from apps.bev_localization.mining import NEGATIVE, POSITIVE, places_order
 from apps.bev_localization.places import searches, where, with_places
 from apps.bev_localization.pose.estimation import LocalView
-from apps.bev_localization.task import TASK, recipe_chosen
+from apps.bev_localization.task import TASK
 from core.config import TrainConfig
 from core.data.index import make_index
 from core.errors import UserError
