@@ -31,6 +31,22 @@ def check_batch(batch: int, negatives: int) -> int:
     return batch // images
 
 
+def neighbours(where: np.ndarray, radius: float) -> list[np.ndarray]:
+    """Return for every position those within a radius, itself among them, in ascending order.
+
+    Args:
+        where: Metres (N, 3).
+        radius: Metres.
+    """
+    from scipy.spatial import cKDTree
+
+    # In threads of TensorFlow the smallest floats (heights of 1e-310 m) count as zero, and a tree
+    # of such positions is never done being parted.
+    rounded = np.round(where, 6)
+    tree = cKDTree(rounded)
+    return [np.array(sorted(near), np.int64) for near in tree.query_ball_point(rounded, radius)]
+
+
 def places_order(
     where: np.ndarray,
     batch: int,
@@ -56,12 +72,9 @@ def places_order(
     Raises:
         UserError: When the batch does not fit, or no sample has a positive and enough negatives.
     """
-    from scipy.spatial import cKDTree
-
     together = check_batch(batch, negatives)
     count = len(where)
-    tree = cKDTree(where)
-    same = [np.array(sorted(near), np.int64) for near in tree.query_ball_point(where, NEGATIVE)]
+    same = neighbours(where, NEGATIVE)
     positives = []
     for query, near in enumerate(same):
         apart = np.linalg.norm(where[near] - where[query], axis=1)

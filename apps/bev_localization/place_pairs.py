@@ -174,9 +174,9 @@ class PlacePairs(keras.Model):
     """Trains an encoder so that the same spots, and the same places, look alike.
 
     `fit(images, targets)` takes pairs one after the other, targets of `target_of`. `compile` needs
-    an optimiser only. A call returns the encoder's map. Logged beside `loss`: `spot_recall`, the share
-    of spots that find their own in the other scan, and `place_recall`, the share of scans whose partner
-    is the most alike of the batch.
+    an optimiser only. A call returns the encoder's map. Logged beside `loss`: `spot_recall`, the
+    share of spots that find their own in the other scan, and `place_recall`, the share of scans
+    whose partner is the most alike of the batch.
 
     Args:
         encoder: From images (N, n, n, C) to maps (N, h, h, D), as REIN's for one rotation.

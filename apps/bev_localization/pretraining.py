@@ -10,7 +10,7 @@ import numpy as np
 
 from apps.bev_localization.data.samples import POSE
 from apps.bev_localization.images.chosen import recipe_chosen
-from apps.bev_localization.mining import POSITIVE
+from apps.bev_localization.mining import POSITIVE, neighbours
 from apps.bev_localization.places import where
 from core.config import TrainConfig
 from core.data.index import Index, Sample
@@ -158,13 +158,10 @@ class PlacePretraining(Pretraining):
 
 def _partners(index: Index) -> list[np.ndarray]:
     """Return for every scan those of its place, of other drives where there are any."""
-    from scipy.spatial import cKDTree
-
-    places = where(index.samples)
     drives = np.array([sample.group or "" for sample in index.samples])
     found = []
-    for i, near in enumerate(cKDTree(places).query_ball_point(places, POSITIVE)):
-        others = np.array(sorted(set(near) - {i}), np.int64)
-        elsewhere = others[drives[others] != drives[i]] if len(others) else others
+    for i, near in enumerate(neighbours(where(index.samples), POSITIVE)):
+        others = near[near != i]
+        elsewhere = others[drives[others] != drives[i]]
         found.append(elsewhere if len(elsewhere) else others)
     return found

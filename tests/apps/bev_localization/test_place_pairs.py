@@ -17,7 +17,7 @@ from apps.bev_localization.cli import app
 from apps.bev_localization.data.samples import scan_samples
 from apps.bev_localization.images.density import density_image
 from apps.bev_localization.images.recipes import recipe
-from apps.bev_localization.mining import POSITIVE
+from apps.bev_localization.mining import POSITIVE, neighbours
 from apps.bev_localization.models.rein import MAP, POOLING
 from apps.bev_localization.place_pairs import (
     HEAD,
@@ -197,6 +197,23 @@ def test_every_scan_comes_once_with_a_partner_of_another_drive():
     twice = pair_config(options={"repeats": 2})
     again = TASK_OF_PAIRS.batch_order(index, twice, np.random.default_rng(0))
     assert sum(map(len, again)) == 2 * sum(map(len, order))
+
+
+def test_heights_of_next_to_nothing_do_not_end_a_training():
+    """A thread of TensorFlow takes them for zero, and SciPy's tree then crashes the process."""
+    import tensorflow as tf
+
+    places = np.zeros((400, 3))
+    places[:, 2] = np.arange(400) * 5e-324
+    found = []
+
+    def look(step):
+        found.append(neighbours(places, POSITIVE))
+        return step
+
+    dataset = tf.data.Dataset.range(1).map(lambda step: tf.numpy_function(look, [step], tf.int64))
+    assert len(list(dataset)) == 1
+    assert [len(near) for near in found[0]] == [400] * 400
 
 
 def test_data_without_pairs_and_batches_without_two_are_refused():
