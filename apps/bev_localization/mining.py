@@ -40,11 +40,11 @@ def neighbours(where: np.ndarray, radius: float) -> list[np.ndarray]:
     """
     from scipy.spatial import cKDTree
 
-    # In threads of TensorFlow the smallest floats (heights of 1e-310 m) count as zero, and a tree
-    # of such positions is never done being parted.
-    rounded = np.round(where, 6)
-    tree = cKDTree(rounded)
-    return [np.array(sorted(near), np.int64) for near in tree.query_ball_point(rounded, radius)]
+    # Threads of TensorFlow take the smallest floats for zero. SciPy parts positions behind the
+    # float next to their smallest coordinate; where that is 0, as a first pose's is, it never ends.
+    moved = where - where.min(axis=0, initial=0.0) + 1.0
+    found = cKDTree(moved).query_ball_point(moved, radius)
+    return [np.array(sorted(near), np.int64) for near in found]
 
 
 def places_order(
