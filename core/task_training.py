@@ -96,6 +96,14 @@ class HowTrained:
         """Return what stands for the inputs while only the head is trained; None if nothing."""
         return None
 
+    def check_start(self, start: RunFolder, card: ModelCard) -> None:
+        """Raise a `UserError` where a training must not start from a run's weights.
+
+        Args:
+            start: The run, of this app.
+            card: Of the network to be trained.
+        """
+
     def check_teacher(self, teacher: RunFolder, card: ModelCard) -> None:
         """Raise a `UserError` when a teacher takes its input in another way than a student.
 

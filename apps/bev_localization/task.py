@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from apps.bev_localization.pretraining import PlacePretraining
     from core.config import TrainConfig
     from core.data.pipeline import TrainingData
+    from core.run_folder import RunFolder
 
 QUICK_SCANS = 32  # of each split
 _MOST_AT_ONCE = 8  # images of a call; a network turns each up to eight times
@@ -170,6 +171,17 @@ class BevLocalization(Task):
         from apps.bev_localization.pretraining import PlacePretraining
 
         return PlacePretraining(self)
+
+    def check_start(self, start: RunFolder, card: ModelCard) -> None:
+        from apps.bev_localization.maps.views import recipe_of
+
+        theirs, ours = recipe_of(start.card, str(start.path)), recipe_of(card, card.network)
+        if theirs.hash != ours.hash:
+            raise UserError(
+                f"{start.path}: was trained on images of the recipe '{theirs.name}', which look "
+                f"otherwise than those of '{ours.name}'; choose it by --set options.recipe (and "
+                "options.half_range, options.resolution), or start from another run."
+            )
 
     def bring_weights(self, network: Network, model, config: TrainConfig) -> list[str]:
         from apps.bev_localization.training import bring_encoder

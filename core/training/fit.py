@@ -160,6 +160,8 @@ class _Session:
             deploy = lambda model: model  # noqa: E731  (a deployable network was compressed)
         else:
             start = None if state.epoch else initial_run(config, task.name)
+            if start is not None:
+                task.check_start(start, card)
             self.model, self.fitted = build_trained(task, network, card, config)
             if teaching is None:
                 self.features = task.frozen_features(network, self.model, config, len(train_index))

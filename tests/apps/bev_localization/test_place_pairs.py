@@ -12,6 +12,7 @@ import pytest
 from lidar_street import pose, write_street
 from typer.testing import CliRunner
 
+from apps import catalog
 from apps.bev_localization.augment import turned
 from apps.bev_localization.cli import app
 from apps.bev_localization.data.samples import scan_samples
@@ -246,6 +247,9 @@ def test_a_training_takes_the_encoder_over_and_starts_netvlad_from_its_features(
     assert told["epochs"] == 2 and 0 <= told["spot_recall"] <= 1 and 0 <= told["place_recall"] <= 1
     found = RunFolder(encoder)
     assert found.holds_encoder and found.card.decode["recipe"]["half_range"] == 16.0
+    with pytest.raises(UserError, match=r"encoder: was trained on .* recipe 'place40-16-1'"):
+        card = TASK.card_for(catalog.card("rein", "r4_gray"), pair_config(), TASK.read(str(street)))
+        TASK.check_start(found, card)
     trained = tmp_path / "run"
     result = CliRunner().invoke(
         app,
