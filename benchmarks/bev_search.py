@@ -6,7 +6,7 @@ Time of one core, after warm-up, for one query at a time. Descriptors are random
 NetVLAD's are: 64 blocks of 128 numbers with one length each, a common part and a part of the place
 of its own. A query is a place seen again, or nowhere on the map, which is the worst case. Beside it
 stand a product with the whole matrix and, where it is installed, faiss. All must find the same.
-Fails where the search of a seen place takes more than `--most` milliseconds.
+Fails where an exact search takes more than `--most` milliseconds, the worst case included.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def main() -> None:
                 f"nowhere {unknown:6.1f} ms"
             )
             if name.startswith("exact"):
-                ours = seen
+                ours = max(seen, unknown)
     for name, index in (("exact", whole), ("PCA-256", short)):
         found = index.search(again)[0][:, 0]
         print(f"{name}: {np.mean(found == chosen):.0%} of the places seen again are found")

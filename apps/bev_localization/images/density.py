@@ -27,18 +27,18 @@ def density_image(points: np.ndarray, recipe: BevRecipe) -> np.ndarray:
         uint8 (side, side), the value count / largest count · 255, rounded half to even.
     """
     counts = count_image(points, recipe)
-    counts[counts <= recipe.suppress] = 0
     largest = int(counts.max())
-    if not largest:
+    if largest <= recipe.suppress:
         warnings.warn(
             f"No point of the scan is in the {recipe.half_range:g} m of its BEV image, which is "
             "left black; check the units and the frame of the points.",
             RuntimeWarning,
             stacklevel=2,
         )
-        return counts
+        return np.zeros_like(counts)
     levels = np.rint(np.arange(largest + 1) / largest * WHITE).astype(np.uint8)
-    return levels[counts]
+    levels[: recipe.suppress + 1] = 0
+    return levels.take(counts)
 
 
 def count_image(points: np.ndarray, recipe: BevRecipe) -> np.ndarray:
@@ -65,7 +65,8 @@ def thinned(points: np.ndarray, recipe: BevRecipe) -> np.ndarray:
             "`points` must be numbers of the shape (N, 3 or more). "
             f"Received: shape={points.shape}, dtype={points.dtype}"
         )
-    points = np.ascontiguousarray(points[:, :3], np.float64)
+    if points.dtype not in (np.float32, np.float64) or not points.flags.c_contiguous:
+        points = np.ascontiguousarray(points[:, :3], np.float64)
     crop = math.inf if recipe.crop is None else recipe.crop
     return density_kernel.voxel_means(
         points, recipe.metres_a_unit, crop, recipe.voxel, recipe.alignment == "cloud"

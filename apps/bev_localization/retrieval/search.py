@@ -101,7 +101,8 @@ class ExactSearch:
 
         codes, steps, norms, errors = self._sketch
         length = self._sketched_length
-        rough = search_kernel.rough_distances(codes, steps, norms, query[:length])
+        rough, own_error = search_kernel.rough_distances(codes, steps, norms, query[:length])
+        errors = errors + np.float32(own_error)
         slack = _ROUNDING * (float(query @ query) + float(norms.max()))
 
         def nearer(places: np.ndarray, than: np.ndarray) -> np.ndarray:
