@@ -24,6 +24,7 @@ from core.files import write_atomic
 SUFFIXES = (".nii", ".nii.gz")
 _GZIP = b"\x1f\x8b"
 _LONGEST_HEADER = 540  # bytes, of version 2
+_MOST_BEHIND = 2**24  # bytes read behind the voxels; a file may go on for terabytes
 _NIFTI_1_SIDE = 2**15 - 1  # voxels; version 1 counts in 16 bits
 _SCANNER = 1  # the code of a NIfTI affine that leads to the scanner's millimetres
 _SAME_AFFINE = 1e-3  # millimetres per voxel
@@ -69,7 +70,8 @@ def read_slices(path: str | os.PathLike) -> Iterator[tuple[int, np.ndarray]]:
                 raw = stream.read(plane[0] * plane[1] * dtype.itemsize)
                 values = np.frombuffer(raw, dtype).reshape(plane, order="F")
                 yield k, scaled(values.astype(dtype.newbyteorder("=")), *scale)
-            stream.read(1)  # a compressed file ends with its checksum
+            # A compressed file ends with its checksum, and one with a wrong bit is often longer.
+            stream.read(_MOST_BEHIND)
 
 
 def write_labels(path: str | os.PathLike, mask: np.ndarray, geometry: Geometry) -> Path:

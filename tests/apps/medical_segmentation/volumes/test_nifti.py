@@ -121,6 +121,7 @@ BAD = {
     "cut_gzip": (gzip.compress(PLAIN)[:-30], DAMAGED),
     "without_checksum": (gzip.compress(PLAIN)[:-8], DAMAGED),
     "wrong_checksum": (gzip.compress(PLAIN)[:-8] + bytes(8), DAMAGED),
+    "wrong_and_longer": (gzip.compress(PLAIN + b"more")[:-8] + bytes(8), DAMAGED),
     "terabytes": (
         patched((40, "<8h", 3, 32767, 32767, 32767, 1, 1, 1, 1)),
         "claims 32767 x 32767 x 32767 voxels, more than",
