@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from core.data.check import Examined, check_samples, digest
@@ -47,7 +49,7 @@ def load_mask(sample: Sample, classes: int) -> np.ndarray:
             )
         lossy = path.suffix.lower() in (".jpg", ".jpeg")
         binary = classes == 1
-        values = binarise(raw, lossy=lossy) if binary else class_indices(path.name, raw, classes)
+        values = binarise(raw, lossy=lossy) if binary else class_indices(path, raw, classes)
         np.maximum(merged, values, out=merged)
     return merged
 
@@ -68,7 +70,7 @@ def binarise(raw: np.ndarray, *, lossy: bool = False) -> np.ndarray:
     return (raw > (127 if lossy else 20)).astype(np.uint8)
 
 
-def class_indices(name: str, raw: np.ndarray, classes: int) -> np.ndarray:
+def class_indices(path: Path, raw: np.ndarray, classes: int) -> np.ndarray:
     """Return uint8 class indices of numbers of any type, or refuse others, naming the file."""
     whole = raw.dtype.kind != "f" or (raw == np.rint(raw)).all()
     if whole and raw.min() >= 0 and raw.max() < classes:
@@ -77,7 +79,7 @@ def class_indices(name: str, raw: np.ndarray, classes: int) -> np.ndarray:
     shown = ", ".join(f"{value:g}" for value in values[:_SHOWN])
     shown += ", …" if len(values) > _SHOWN else ""
     raise UserError(
-        f"Mask '{name}' has values {{{shown}}}; expected class indices 0..{classes - 1}. Pass "
+        f"Mask '{path}' has values {{{shown}}}; expected class indices 0..{classes - 1}. Pass "
         "--classes 1 if it is a binary mask, or store class indices."
     )
 

@@ -94,7 +94,7 @@ def _indices(path: Path, plane: np.ndarray, classes: int) -> np.ndarray:
         raise UserError(f"{path}: has labels that are NaN; store class indices.")
     if classes == 1:
         return (plane > 0).astype(np.uint8)
-    return class_indices(path.name, plane, classes)
+    return class_indices(path, plane, classes)
 
 
 def _label_grid(path: Path, sample: Sample, image: Geometry) -> Geometry:

@@ -65,8 +65,8 @@ def test_values_that_are_no_class_indices_are_refused(tmp_path):
     with pytest.raises(UserError) as caught:
         load_mask(sample(tmp_path, [[0, 255, 255, 0]]), 3)
     assert str(caught.value) == (
-        "Mask 'mask0.png' has values {0, 255}; expected class indices 0..2. Pass --classes 1 if it "
-        "is a binary mask, or store class indices."
+        f"Mask '{tmp_path / 'mask0.png'}' has values {{0, 255}}; expected class indices 0..2. Pass "
+        "--classes 1 if it is a binary mask, or store class indices."
     )
 
 
