@@ -50,12 +50,18 @@ def _is_joint(path: Path) -> bool:
 
 
 def _has_masks(path: Path) -> bool:
-    return bool(subfolder(path, "CXR_png") and subfolder(path, "mask", "masks"))
+    return bool(_xrays(path) and subfolder(path, "mask", "masks"))
+
+
+def _xrays(path: Path) -> Path | None:
+    """Return the folder of X-rays; of Shenzhen, the masks' download may lie beside the images'."""
+    inside = subfolder(path, "ChinaSet_AllFiles")
+    return subfolder(path, "CXR_png") or (subfolder(inside, "CXR_png") if inside else None)
 
 
 def _first_names(path: Path) -> set[str]:
     """Return the words the X-rays' file names begin with: the hospital."""
-    folder = layout.present(subfolder(path, "CXR_png"), path)
+    folder = layout.present(_xrays(path), path)
     return {file.name.split("_")[0].upper() for file in folder.iterdir() if file.suffix == ".png"}
 
 
@@ -71,7 +77,7 @@ def read_joint(path: Path) -> Index:
 
 def _read_single_masks(path: Path, fits, format: str) -> Index:
     root = layout.located(path, fits, "the folders 'CXR_png' and 'mask' or 'masks'")
-    folder = layout.present(subfolder(root, "CXR_png"), root)
+    folder = layout.present(_xrays(root), root)
     truth = layout.present(subfolder(root, "mask", "masks"), root)
     images = layout.by_stem(folder, find_images(folder))
     masks = {

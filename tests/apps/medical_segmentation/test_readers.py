@@ -289,6 +289,17 @@ def test_shenzhen_leaves_images_without_mask_out(tmp_path):
     assert index.notes[0] == "1 X-rays have no published mask; left out."
 
 
+def test_shenzhen_is_read_with_the_folder_of_its_masks_beside_it(tmp_path):
+    lay(
+        tmp_path / "Shenzhen",
+        *("ChinaSet_AllFiles/CXR_png/CHNCXR_0001_0.png", "mask/CHNCXR_0001_0_mask.png"),
+    )
+    for path in (tmp_path / "Shenzhen", tmp_path):
+        index = read(path)
+        assert index.format == "shenzhen"
+        assert pairs(index) == {"CHNCXR_0001_0": ("CHNCXR_0001_0.png", "CHNCXR_0001_0_mask.png")}
+
+
 def test_joint_lungs(tmp_path):
     lay(
         tmp_path / "Lung Segmentation",
