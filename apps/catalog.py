@@ -37,7 +37,7 @@ class System:
 BACKBONE = "backbone"
 
 APPS = {
-    "medseg": App("medseg", "apps.medical_segmentation", "medical image segmentation (2-D)"),
+    "medseg": App("medseg", "apps.medical_segmentation", "medical image segmentation (2-D, 3-D)"),
     "superres": App("superres", "apps.super_resolution", "super-resolution of photographs"),
     "reid": App("reid", "apps.person_reid", "person re-identification across cameras"),
     "fetal": App("fetal", "apps.fetal_planes", "standard planes of fetal ultrasound"),

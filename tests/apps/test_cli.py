@@ -114,7 +114,7 @@ def test_apps_lists_the_catalog():
     assert found["apps"][0] == {
         "app": "medseg",
         "command": "gossamer medseg",
-        "summary": "medical image segmentation (2-D)",
+        "summary": "medical image segmentation (2-D, 3-D)",
         "networks": ["mk_unet", "barlow_swin", "lightm_unet"],
     }
     listed = [name for row in found["apps"] for name in row["networks"]]
