@@ -15,7 +15,7 @@ from core.command_line.tables import say, show_json
 from core.command_line.use import tell_failed
 from core.errors import UserError
 
-RECORD, IMAGES = "recipe.json", "bev_imgs"
+IMAGES = "bev_imgs"
 
 
 def make_bev(
@@ -42,6 +42,7 @@ def make_bev(
     --format may also name the layout of the points in .bin files; KITTI's is taken else.
     Scans that cannot be read are named at the end: exit code 1 if some failed, 2 if all did.
     """
+    from apps.bev_localization.data.bev_folders import RECORD
     from apps.bev_localization.data.samples import POSE, scan_of
     from apps.bev_localization.images.chosen import recipe_chosen
     from apps.bev_localization.images.density import density_image
@@ -65,8 +66,12 @@ def make_bev(
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", RuntimeWarning)  # counted below
                     image = density_image(scan_of(sample).points, chosen)
-                stem = Path(sample.id).stem
-                file = out / group / IMAGES / f"{stem}.png"
+                file = out / group / IMAGES / f"{Path(sample.id).stem}.png"
+                if file in made.get(group, []):
+                    raise UserError(
+                        f"{sample.inputs[0]}: another scan of '{group}' has the image "
+                        f"{file.name} already; rename one of both."
+                    )
                 made.setdefault(group, []).append(write_image(file, image))
                 poses.setdefault(group, []).append(sample.extra.get(POSE))
                 black += not image.any()

@@ -143,6 +143,12 @@ class BevLocalization(Task):
             kept |= {own[i].id for i in near[:QUICK_SCANS]}
         return replace(index, samples=tuple(s for s in index.samples if s.id in kept))
 
+    def check_data(self, index: Index, card: ModelCard) -> list[str]:
+        """Return what is wrong with an index: damaged scans, and poses the wrong way round."""
+        from apps.bev_localization.data.convention import problems_of_poses
+
+        return super().check_data(index, card) + problems_of_poses(index)
+
     def load(self, sample: Sample, card: ModelCard) -> Example:
         """Return the density image, a plane for each channel, and the position in metres."""
         from apps.bev_localization.data.samples import POSE

@@ -2,7 +2,8 @@
 
 `KITTI/00/bev_imgs/000000.png` with `KITTI/poses/00.txt`, `NCLT/<date>/bev_imgs` with
 `NCLT/poses/<date>.txt` (a stamp before the 12 numbers); version 1: `00/imgs` with `00/pose.txt`.
-The poses are the LiDAR's, the first of KITTI's is the identity.
+The poses are the LiDAR's, the first of KITTI's is the identity. Beside the folders of sequences
+`make-bev` writes which recipe the images are of.
 """
 
 from __future__ import annotations
@@ -11,13 +12,24 @@ from pathlib import Path
 
 from apps.bev_localization.data.pose_files import read_pose_rows
 from apps.bev_localization.data.samples import IMAGE, counted, kitti_split, scan_samples
+from apps.bev_localization.images.recipes import BevRecipe
 from core.data.folders import folders, subfolder
 from core.data.images import find_images
 from core.data.index import Index, make_index
 from core.data.readers import Reader
+from core.documents import BadDocument, read_json
 from core.errors import UserError
 
+RECORD = "recipe.json"
 _IMAGES = ("bev_imgs", "imgs")
+
+
+def recipe_beside(image: Path) -> BevRecipe | None:
+    """Return the recipe that `make-bev` wrote beside an image's sequence, or None."""
+    try:
+        return BevRecipe(**read_json(image.absolute().parents[2] / RECORD)["recipe"])
+    except (BadDocument, OSError, IndexError, KeyError, TypeError, ValueError):
+        return None  # others' images come without, and may have a file of that name
 
 
 def _sequences(path: Path) -> list[tuple[Path, Path]]:

@@ -10,9 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apps.bev_localization.data.samples import scan_of, trajectory_of
+from apps.bev_localization.data.samples import (
+    IMAGE,
+    LAYOUT,
+    POSE,
+    scan_of,
+    sequences,
+    trajectory_of,
+)
 from apps.bev_localization.data.scans import Trajectory, transformed
-from core.data.index import Sample
+from core.data.index import Index, Sample
 from core.errors import UserError
 
 PAIRS = 5
@@ -21,6 +28,7 @@ _CELL = 0.5  # metres
 _LOWEST = 0.5  # metres above the lowest points: the ground lies on itself whatever the pose
 _FARTHEST = 40.0  # metres; what is farther is seen by one of both only
 _CLEARLY = 1.1  # times as much overlap
+_LEAST = 0.1  # share of cells; less is chance, as where no headings are known
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,17 @@ class Convention:
     @property
     def is_inverted(self) -> bool:
         """Whether the poses are clearly the wrong way round."""
-        return self.pairs > 0 and self.inverted > _CLEARLY * self.given
+        return self.pairs > 0 and self.inverted > max(_CLEARLY * self.given, _LEAST)
+
+    def problem(self, sequence: str) -> str:
+        """Return what is wrong with a sequence's poses, or ""."""
+        if not self.is_inverted:
+            return ""
+        return (
+            f"The poses of '{sequence}' are the wrong way round: neighbouring scans have "
+            f"{self.given:.0%} of their cells in common by them, {self.inverted:.0%} by their "
+            "inverses; store poses that bring the sensor's points into the world."
+        )
 
 
 def pose_convention(samples: list[Sample], pairs: int = PAIRS) -> Convention:
@@ -71,13 +89,23 @@ def check_convention(samples: list[Sample], pairs: int = PAIRS) -> Convention:
         UserError: When scans lie on each other clearly better by the inverse poses.
     """
     found = pose_convention(samples, pairs)
-    if found.is_inverted:
-        raise UserError(
-            f"The poses of '{samples[0].group}' are the wrong way round: neighbouring scans have "
-            f"{found.given:.0%} of their cells in common by them, {found.inverted:.0%} by their "
-            "inverses; store poses that bring the sensor's points into the world."
-        )
+    if problem := found.problem(samples[0].group):
+        raise UserError(problem)
     return found
+
+
+def problems_of_poses(index: Index) -> list[str]:
+    """Return the sequences whose poses are the wrong way round, a sentence each."""
+    problems = []
+    for name, samples in sequences(index).items():
+        if any(POSE not in one.extra or one.extra.get(LAYOUT) == IMAGE for one in samples):
+            continue
+        try:
+            problem = pose_convention(samples).problem(name)
+        except UserError:  # of a damaged scan, which is told where all are read
+            continue
+        problems += [problem] if problem else []
+    return problems
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> float:

@@ -134,17 +134,23 @@ def read_kitti_calibration(path: Path) -> np.ndarray:
         if name.strip() not in ("Tr", "Tr_velo_cam", "Tr_velo_to_cam"):
             continue
         try:
-            return as_poses(np.array([values.split()], np.float64))[0]
+            lidar = as_poses(np.array([values.split()], np.float64))
         except (ValueError, IndexError) as error:
             raise UserError(f"{path}: 'Tr' is not 12 numbers; copy the file again.") from error
+        return checked(Trajectory(np.zeros(1), lidar), path, "'Tr'").poses[0]
     raise UserError(
         f"{path}: has no line 'Tr:', which leads from the LiDAR to the camera; take the calib.txt "
         "of the odometry data set."
     )
 
 
-def checked(trajectory: Trajectory, path: Path) -> Trajectory:
+def checked(trajectory: Trajectory, path: Path, what: str = "") -> Trajectory:
     """Return a trajectory of finite rigid poses, in the order of its stamps.
+
+    Args:
+        trajectory: As it was read.
+        path: Of the file.
+        what: Its only pose, for the error; "" numbers them.
 
     Raises:
         UserError: When a pose is not rigid or two stamps are one.
@@ -156,8 +162,8 @@ def checked(trajectory: Trajectory, path: Path) -> Trajectory:
     wrong |= ~(np.linalg.det(np.where(np.isfinite(turns), turns, 0)) > 0)
     if wrong.any():
         raise UserError(
-            f"{path}: pose {int(wrong.argmax()) + 1} is no rotation with a translation; it may be "
-            "damaged or a file of another format."
+            f"{path}: {what or f'pose {int(wrong.argmax()) + 1}'} is no rotation with a "
+            "translation; it may be damaged or a file of another format."
         )
     order = np.argsort(trajectory.stamps, kind="stable")
     stamps = trajectory.stamps[order]

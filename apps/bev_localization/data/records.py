@@ -63,7 +63,12 @@ LAYOUTS = {
         farthest=130.0,  # of its sensor; whatever bytes are, they pass for integers
     ),
     "mulran": Layout("MulRan", _packed("x y z intensity", "f4 f4 f4 f4")),
-    "oxford": Layout("the Oxford benchmark", _packed("x y z", "f8 f8 f8")),
+    "oxford": Layout(
+        "the Oxford benchmark",
+        _packed("x y z", "f8 f8 f8"),
+        scale=40.0,  # its submaps are stored in -1..1
+        farthest=80.0,
+    ),
     "helipr-ouster": Layout(
         "HeLiPR's Ouster",
         _packed("x y z intensity t reflectivity ring ambient", "f4 f4 f4 f4 u4 u2 u2 u2"),
@@ -146,8 +151,8 @@ def _points(content: bytes, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     points = np.stack([records[axis] for axis in "xyz"], axis=1)
     with np.errstate(over="ignore", invalid="ignore"):  # of what is no number of metres
         points = points.astype(np.float32)
-    if layout.scale != 1.0 or layout.offset:
-        points = points * np.float32(layout.scale) + np.float32(layout.offset)
+        if layout.scale != 1.0 or layout.offset:
+            points = points * np.float32(layout.scale) + np.float32(layout.offset)
     if layout.flipped:
         points = points * np.array([1, -1, -1], np.float32)
     return points, records
@@ -171,8 +176,9 @@ def _instead(content: bytes, layout: str) -> str:
         if name == layout or len(content) % other.record.itemsize:
             continue
         points = _points(content, other)[0]
-        if np.isfinite(points).all() and not _implausible(points, other):
-            sure.append(other.title)
+        if np.isfinite(points).all() and points.any() and not _implausible(points, other):
+            sure.append((other.title, name))
     if not sure:
         return "it is truncated or no scan; copy it again"
-    return f"it looks like a scan of {' or '.join(sure)}; pass that --format"
+    titles, names = (" or ".join(words) for words in zip(*sure, strict=True))
+    return f"it looks like a scan of {titles}; pass --format {names} to make-bev or localize"

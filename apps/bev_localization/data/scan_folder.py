@@ -13,6 +13,7 @@ from core.data.readers import Reader
 
 ENDINGS = (*SUFFIXES, ".bin")
 POSES = "poses.txt"
+OWN = "scans"  # the format's name
 
 
 def _read(path: Path) -> Index:
@@ -29,7 +30,7 @@ def _read(path: Path) -> Index:
             f"Scans without poses; a file '{POSES}' beside them tells them, 12 numbers a scan."
         )
     samples = scan_samples(files, folder.name or "scans", "kitti", poses=poses)
-    return make_index("scans", path, samples, notes=notes)
+    return make_index(OWN, path, samples, notes=notes)
 
 
 def _recognises(path: Path) -> bool:
@@ -40,7 +41,7 @@ def _recognises(path: Path) -> bool:
 
 READERS = (
     Reader(
-        "scans",
+        OWN,
         "a folder of scans (.pcd, .ply, or .bin as KITTI's), and poses.txt of 12 numbers a scan",
         _recognises,
         _read,

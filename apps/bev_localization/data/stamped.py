@@ -201,6 +201,6 @@ READERS = (
         "oxford-benchmark",
         "Oxford benchmark: <run>/pointcloud_20m_10overlap/<µs>.bin, pointcloud_locations_….csv",
         _oxford, "by request",
-        "Submaps are stored in -1..1: their recipe needs metres_a_unit 40; headings are not known.",
+        "Submaps are stored in -1..1 and read as 40 m a unit; their headings are not known.",
     ),
 )  # fmt: skip

@@ -33,8 +33,7 @@ class BevRecipe:
         crop: Points with a coordinate (x, y or z) this far out are left out first; None keeps all.
         cap: Voxels that a pixel counts at most.
         suppress: Pixels that count up to this become 0.
-        metres_a_unit: Points are multiplied by this first (40 for the submaps of the Oxford
-            benchmark, which are stored in [-1, 1]).
+        metres_a_unit: Points that are in no metres are multiplied by this first.
     """
 
     name: str

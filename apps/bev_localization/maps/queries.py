@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from apps.bev_localization.data import READERS
 from apps.bev_localization.data.clouds import SUFFIXES
 from apps.bev_localization.data.records import LAYOUTS
-from apps.bev_localization.data.samples import IMAGE, scan_samples
+from apps.bev_localization.data.samples import IMAGE, LAYOUT, scan_samples
+from apps.bev_localization.data.scan_folder import OWN
 from core.data.images import SUFFIXES as PICTURES
 from core.data.index import Sample
 from core.data.readers import read_with
@@ -30,7 +32,7 @@ def query_samples(paths: Sequence[Path], format: str | None = None) -> list[Samp
     """
     format = None if format == "auto" else format
     if format is not None and format not in {*READERS, *LAYOUTS}:
-        raise no_such("format", format, [*READERS, *LAYOUTS])
+        raise no_such("format", format, dict.fromkeys([*READERS, *LAYOUTS]))
     found: dict[str, Sample] = {}
     folders = _distinct_folders([path for path in paths if path.is_file()])
     for path in paths:
@@ -55,11 +57,21 @@ def _distinct_folders(files: Sequence[Path]) -> dict[Path, str]:
     return names
 
 
+def _of_folder(path: Path, format: str | None) -> Sequence[Sample]:
+    """Return the scans of a folder; a layout's name tells the points of those of no data set."""
+    if format not in LAYOUTS:
+        return read_with(READERS, path, format or "auto").samples
+    index = read_with(READERS, path, "auto")
+    if index.format == OWN:
+        return [replace(one, extra={**one.extra, LAYOUT: format}) for one in index.samples]
+    return read_with(READERS, path, format).samples if format in READERS else index.samples
+
+
 def _of(path: Path, format: str | None, folders: dict[Path, str]) -> Sequence[Sample]:
     if not path.exists():
         raise not_found(path)
     if path.is_dir():
-        return read_with(READERS, path, format if format in READERS else "auto").samples
+        return _of_folder(path, format)
     ending = path.suffix.lower()
     if ending in PICTURES:
         layout = IMAGE

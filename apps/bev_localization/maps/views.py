@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from apps.bev_localization.data.bev_folders import recipe_beside
 from apps.bev_localization.data.samples import IMAGE, LAYOUT, scan_of
 from apps.bev_localization.images.density import density_image
 from apps.bev_localization.images.recipes import BevRecipe
@@ -58,7 +59,8 @@ def image_of(sample: Sample, recipe: BevRecipe) -> np.ndarray:
     """Return the density image of a sample, uint8 (side, side); a ready one is read.
 
     Raises:
-        UserError: When the file is damaged, or a ready image has another size.
+        UserError: When the file is damaged, or a ready image has another size or is known to be of
+            another recipe.
     """
     if sample.extra.get(LAYOUT) != IMAGE:
         return density_image(scan_of(sample).points, recipe)
@@ -69,6 +71,12 @@ def image_of(sample: Sample, recipe: BevRecipe) -> np.ndarray:
         raise UserError(
             f"{sample.inputs[0]}: has {shown_size(image.shape)} pixels, images of the recipe "
             f"'{recipe.name}' {recipe.side}x{recipe.side}; make it again with that recipe."
+        )
+    made = recipe_beside(sample.inputs[0])
+    if made is not None and made.hash != recipe.hash:
+        raise UserError(
+            f"{sample.inputs[0]}: is an image of the recipe '{made.name}' (see its recipe.json), "
+            f"not of '{recipe.name}'; make it again with the latter."
         )
     return image
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import lidar_files as files
 import numpy as np
 import pytest
 from json_outputs import validator
@@ -11,8 +13,11 @@ from lidar_street import pose, write_street
 from typer.testing import CliRunner
 
 from apps.bev_localization.cli import app
+from apps.bev_localization.images.recipes import RECIPES
+from apps.bev_localization.maps.views import image_of
 from apps.bev_localization.task import TASK
 from core.data.images import read_image
+from core.errors import UserError
 
 PACKAGE = "apps.bev_localization"
 
@@ -74,6 +79,9 @@ def test_images_of_scans_are_read_as_they_are_distributed(street, tmp_path):
         np.testing.assert_allclose(ours.extra["pose"], theirs.extra["pose"], atol=1e-6)
     recorded = json.loads((out / "recipe.json").read_text())
     assert recorded["recipe"]["name"] == "coarse40" and len(recorded["hash"]) == 16
+    np.testing.assert_array_equal(image_of(index.samples[3], RECIPES["coarse40"]), image[..., 0])
+    with pytest.raises(UserError, match=r"is an image of the recipe 'coarse40' .*not of 'other'"):
+        image_of(index.samples[3], replace(RECIPES["coarse40"], name="other", cap=12))
 
 
 def test_scans_that_cannot_be_read_are_named(street, tmp_path):
@@ -85,6 +93,14 @@ def test_scans_that_cannot_be_read_are_named(street, tmp_path):
     assert code == 2 and "cut.bin" in error
     code, _, error = run("make-bev", street, "--out", tmp_path / "x", "--recipe", "place4O")
     assert code == 2 and "place40" in error
+
+
+def test_two_scans_of_one_name_do_not_share_an_image(tmp_path):
+    files.write(tmp_path / "twins/a.bin", files.kitti_scan())
+    files.write(tmp_path / "twins/a.pcd", files.pcd("binary"))
+    code, told, error = run("make-bev", tmp_path / "twins", "--out", tmp_path / "images")
+    assert code == 1 and "(1 images of 201x201" in told
+    assert "a.pcd: another scan of 'twins' has the image a.png already" in error
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,11 @@ from lidar_files import POSES, points, write
 from apps.bev_localization.data import READERS
 from apps.bev_localization.data.clouds import read_cloud
 from apps.bev_localization.data.convention import (
+    Convention,
     check_convention,
     overlap,
     pose_convention,
+    problems_of_poses,
 )
 from apps.bev_localization.data.pose_files import (
     read_kitti_calibration,
@@ -30,6 +32,7 @@ from apps.bev_localization.data.samples import (
     trajectory_of,
 )
 from apps.bev_localization.data.scans import Trajectory, make_scan, transformed
+from core.data.index import make_index
 from core.data.readers import read_with
 from core.errors import UserError
 
@@ -58,10 +61,9 @@ def test_a_layout_is_recognised_and_gives_scans_and_poses(tmp_path, make, name, 
             continue
         scan = scan_of(sample)
         assert scan.points.dtype == np.float32 and scan.dropped == 0
-        scale = 40 if name == "oxford-benchmark" else 1
         expected = points(count=len(scan.points))
         if name != "kitti" or sample.id.endswith("000000.bin"):
-            np.testing.assert_allclose(scan.points * scale, expected, atol=0.003)
+            np.testing.assert_allclose(scan.points, expected, atol=0.003)
 
 
 def test_poses_of_kitti_are_the_lidars(tmp_path):
@@ -174,7 +176,9 @@ def test_a_folder_of_own_scans_with_poses_or_without(tmp_path):
         (files.kitti_scan()[:-5], "kitti", "has 3,195 bytes, no whole number of records of 16"),
         (files.kitti_scan(count=201), "nclt", r"looks like a scan of KITTI or MulRan"),
         (files.nclt_scan(), "kitti", "no coordinates of KITTI: it looks like a scan of NCLT"),
-        (points().astype("<f8").tobytes(), "kitti", "looks like a scan of the Oxford benchmark"),
+        ((points() / 40).astype("<f8").tobytes(), "kitti", "looks like a scan of the Oxford"),
+        (points().astype("<f8").tobytes(), "oxford", "no coordinates of the Oxford benchmark"),
+        (files.nclt_scan()[:-8], "kitti", "of NCLT; pass --format nclt to make-bev or localize"),
         (files.nclt_scan()[:-8], "kitti", "bytes, no whole number.*looks like a scan of NCLT"),
         (np.full((9, 4), np.nan, "<f4").tobytes(), "kitti", "all its 9 points are NaN"),
         (np.zeros((9, 4), "<f4").tobytes(), "kitti", "all its points are 0"),
@@ -276,6 +280,9 @@ def test_files_of_poses_say_what_is_wrong(tmp_path):
         read_kitti_calibration(write(path, "P0: 1 2 3\n"))
     with pytest.raises(UserError, match="'Tr' is not 12 numbers"):
         read_kitti_calibration(write(path, "Tr: 1 2 3\n"))
+    for value in ("0", "nan"):
+        with pytest.raises(UserError, match="'Tr' is no rotation with a translation"):
+            read_kitti_calibration(write(path, "Tr:" + 12 * f" {value}"))
 
 
 def test_scans_of_another_time_are_told(tmp_path):
@@ -329,10 +336,15 @@ def test_inverted_poses_are_noticed(tmp_path, turn):
     wrong = scan_samples(paths, "street", "kitti", poses=np.linalg.inv(poses))
     with pytest.raises(UserError, match="poses of 'street' are the wrong way round"):
         check_convention(wrong)
+    (told,) = problems_of_poses(make_index("scans", tmp_path, wrong))
+    assert "poses of 'street' are the wrong way round" in told
+    unposed = scan_samples(paths, "street", "kitti")
+    assert problems_of_poses(make_index("scans", tmp_path, unposed)) == []
 
 
 def test_a_sensor_at_rest_tells_no_convention(tmp_path):
     paths, poses = street(tmp_path, 0)
     still = pose_convention(scan_samples(paths, "street", "kitti", poses=poses * 0 + np.eye(4)))
     assert still.pairs == 0 and not still.is_inverted
+    assert not Convention(given=0.01, inverted=0.02, pairs=5).is_inverted
     assert overlap(np.zeros((0, 3)), np.zeros((0, 3))) == 0

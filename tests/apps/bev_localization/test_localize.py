@@ -208,6 +208,9 @@ def test_users_name_files_folders_and_layouts(world, tmp_path):
     assert one[0].extra["layout"] == "kitti"
     assert query_samples([world / "map/000003.bin"], "nclt")[0].extra["layout"] == "nclt"
     assert len(query_samples([world / "map", world / "back"])) == 20
+    for layout in ("helipr-ouster", "nclt", "kitti"):
+        of_folder = query_samples([world / "map"], layout)
+        assert {sample.extra["layout"] for sample in of_folder} == {layout}
     with pytest.raises(UserError, match=r"second scan is called 'map/000003\.bin'"):
         query_samples([world / "map", world / "map/000003.bin"])
     with pytest.raises(UserError, match="No such format: 'nctl'"):
