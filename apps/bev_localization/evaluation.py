@@ -15,7 +15,7 @@ from apps.bev_localization.data.samples import pose_of
 from apps.bev_localization.images.recipes import BevRecipe
 from apps.bev_localization.maps.keypoint_features import packed, unpacked
 from apps.bev_localization.maps.views import View, recipe_of
-from apps.bev_localization.places import Search, searches, where
+from apps.bev_localization.places import FORMAT, WITHOUT_HEADINGS, Search, searches, where
 from apps.bev_localization.pose.errors import pose_error, pose_scores, relative_truth
 from apps.bev_localization.pose.estimation import LocalView, PoseEstimate, estimate_pose
 from apps.bev_localization.retrieval.index import build_index
@@ -236,8 +236,9 @@ def _poses(
     """Estimate the pose of every query against its first place; rows get its errors.
 
     Of several candidates the place is taken with most inliers, as a map's `localize` does, and a
-    row tells of that one.
+    row tells of that one. Where no headings are known the errors of poses are not either.
     """
+    known = not any(sample.extra.get(FORMAT) in WITHOUT_HEADINGS for sample in samples)
     recipe = recipe_of(card, card.network)
     center = bool(card.decode.get("center_cells", False))
     tried = candidates_of(card.decode)
@@ -253,10 +254,10 @@ def _poses(
         place = row["_places"][best]
         row["place"], row["distance"] = samples[place].id, float(row["_distances"][best])
         row["apart"] = float(np.linalg.norm(places[query] - places[place]))
-        error = _pose_error(samples[query], samples[place], found[best])
+        error = _pose_error(samples[query], samples[place], found[best]) if known else None
         row["metres"], row["degrees"] = (None, None) if error is None else error
         errors.append(error)
-    total = pose_scores(errors)
+    total = pose_scores(errors if known else [])
     right = [row["apart"] < RADIUS for row in rows]
     return {
         "recall_taken": float(np.mean(right)) if right else math.nan,

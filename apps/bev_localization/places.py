@@ -24,6 +24,7 @@ from core.errors import UserError, no_such, one_of
 PROTOCOLS = ("auto", "across", "within")
 # Formats whose sequences share a frame, so that a place of one is found in another.
 ONE_WORLD = ("simulated-town", "nclt", "mulran", "helipr", "oxford-benchmark")
+WITHOUT_HEADINGS = ("oxford-benchmark",)  # formats that tell positions only
 WORLD, FRAME, FORMAT = "world", "frame", "format"  # keys of a sample's extra
 _TRAINED, _VALIDATED = 0.6, 0.8  # shares of the first sequence that end train and val
 _AGAIN = 7.0  # metres: a place that is seen so near an earlier one belongs with it

@@ -176,6 +176,13 @@ def test_scores_of_perfect_views_and_of_one_that_is_wrong(tmp_path):
     assert row["apart"] > 5 and row["first_hit"] != 1
 
 
+def test_poses_are_not_scored_where_no_headings_are_known(tmp_path):
+    unmarked = make_index("oxford-benchmark", tmp_path, town(tmp_path).samples)
+    scores = score(views_of(with_places(unmarked).samples), a_card())
+    assert scores.summary["recall_1"] == 1.0 and np.isnan(scores.summary["pose_success"])
+    assert scores.per_sample[0]["metres"] is None
+
+
 def test_of_several_candidates_the_place_counts_that_keypoints_agree_on(tmp_path):
     samples = town(tmp_path).samples
     lost = "01-opposite/000003.bin"
