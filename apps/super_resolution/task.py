@@ -67,7 +67,8 @@ class SuperResolution(Task):
         "quantize": {
             "observer": "learned",
             "task_weight": 0.0,
-            "teacher_weight": 1.0,
+            "teacher_weight": 1e3,  # Adam's epsilon is small beside the gradients of such a loss
+            "teacher_distance": "mse",
             "freeze_ranges": 0.9,
             "training": {
                 "learning_rate": 5e-4,
@@ -124,12 +125,19 @@ class SuperResolution(Task):
     def training_example(
         self, example: Example, rng: np.random.Generator, config: TrainConfig
     ) -> Example:
-        """Cut a patch out of both pictures at the same place; turn it if that is wished."""
+        """Cut a patch out of both pictures at the same place; turn it if that is wished.
+
+        Where the network's float form alone says what is right, every picture is one to enlarge:
+        half the patches are cut out of the large picture, whose own enlargement nobody knows. Their
+        target only has its shape.
+        """
         target = example.target
         if target is None:
             raise ValueError("`example` must have its large picture. Received: target=None")
         scale = target.shape[0] // example.inputs.shape[0]
         side = self._patch(config, scale)
+        if _teaches_itself(config) and rng.random() < 0.5:
+            example = Example(target, None)
         height, width = example.inputs.shape[:2]
         if min(height, width) < side:
             raise UserError(
@@ -139,13 +147,20 @@ class SuperResolution(Task):
             )
         y, x = rng.integers(height - side + 1), rng.integers(width - side + 1)
         small = example.inputs[y : y + side, x : x + side]
-        y, x, side = y * scale, x * scale, side * scale
-        large = target[y : y + side, x : x + side]
+        if example.target is None:
+            large = small.repeat(scale, axis=0).repeat(scale, axis=1)
+        else:
+            y, x, side = y * scale, x * scale, side * scale
+            large = target[y : y + side, x : x + side]
         cut = Example(small, large)
         return self.augment(cut, rng, config) if config.augment else cut
 
     def augment(self, example: Example, rng: np.random.Generator, config: TrainConfig) -> Example:
-        """Flip sideways, upside down, and along the diagonal, each with probability 1/2."""
+        """Flip sideways, upside down, and along the diagonal, each with probability 1/2.
+
+        Half the patches that the float network alone says what is right for get another order of
+        colours.
+        """
         pictures = [one for one in (example.inputs, example.target) if one is not None]
         sideways, over, diagonal = rng.random(3) < 0.5
         if sideways:
@@ -157,6 +172,9 @@ class SuperResolution(Task):
         if self._recipe(config)["intensity"] == "on":
             factor = INTENSITIES[rng.integers(len(INTENSITIES))]
             pictures = [picture * np.float32(factor) for picture in pictures]
+        if _teaches_itself(config) and rng.random() < 0.5:
+            colours = rng.permutation(pictures[0].shape[-1])
+            pictures = [picture[..., colours] for picture in pictures]
         return Example(*pictures)
 
     def encode(self, example: Example, card: ModelCard) -> tuple[np.ndarray, np.ndarray | None]:
@@ -281,6 +299,17 @@ class SuperResolution(Task):
         from core.data.images import write_image
 
         return [write_image(sample.file_in(folder, f"_x{scale_of(card)}.png"), result.image)]
+
+
+def _teaches_itself(config: TrainConfig) -> bool:
+    """Return whether a network is quantized with its float form for its only truth."""
+    compress = config.compress or {}
+    choices = compress.get("choices") or {}
+    return (
+        compress.get("method") == "quantize"
+        and choices.get("task_weight") == 0
+        and choices.get("teacher_weight", 0) > 0
+    )
 
 
 def _tile(image: np.ndarray, top: int, left: int, card: ModelCard) -> np.ndarray:

@@ -15,13 +15,14 @@ import keras
 
 from core.compress.adapt_stage import Adapt
 from core.compress.stage import Stage, check_choices, copied
-from core.errors import UserError, no_such
+from core.errors import UserError, no_such, one_of
 
 if TYPE_CHECKING:
     from core.compress.pruning import Pruner
 
 # Quantization settles towards the end of its training; shares of the epochs.
 FREEZE_NORMS, FREEZE_RANGES = 0.6, 0.8
+DISTANCES = ("l1", "mse")  # to the float network's outputs
 
 
 class Prune(Stage):
@@ -119,9 +120,10 @@ class Quantize(Stage):
     - "equalize": rescale neighbouring kernels first (`core.compress.equalize`);
     - "freeze_norms", "freeze_ranges": shares of the epochs after which statistics and ranges are
       kept;
-    - "task_weight", "teacher_weight": of the task's own loss, and of the absolute difference to
-      the outputs of the float network. Where few samples are at hand, the latter keeps what the
-      network learned from many.
+    - "task_weight", "teacher_weight": of the task's own loss, and of the difference to the outputs
+      of the float network. Where few samples are at hand, the latter keeps what the network
+      learned from many;
+    - "teacher_distance": how that difference is taken, "l1" (its mean magnitude) or "mse".
     """
 
     method = "quantize"
@@ -133,7 +135,7 @@ class Quantize(Stage):
 
         scheme = dataclasses.asdict(Scheme())
         own = {"equalize": False, "freeze_norms": FREEZE_NORMS, "freeze_ranges": FREEZE_RANGES,
-               "task_weight": 1.0, "teacher_weight": 0.0}  # fmt: skip
+               "task_weight": 1.0, "teacher_weight": 0.0, "teacher_distance": "l1"}  # fmt: skip
         check_choices(self.method, choices, {**scheme, **own})
         if "quantize" in self.after:
             raise UserError("The network is quantized already; quantize the float network instead.")
@@ -149,6 +151,7 @@ class Quantize(Stage):
                 f"Quantization: task_weight and teacher_weight are {weights[0]} and {weights[1]}; "
                 "both must be 0 or more, and one of them above."
             )
+        one_of(self._own["teacher_distance"], DISTANCES, "Quantization: teacher_distance")
         kept = {"prune": "zeros", "cluster": "clusters"}
         self.keep = tuple(kept[name] for name in self.after if name in kept)
         if self._own["equalize"] and "clusters" in self.keep:
@@ -180,7 +183,8 @@ class Quantize(Stage):
         from core.compress.distill import Distiller, FeatureMatch
 
         last = [n.outputs[0]._keras_history.operation.name for n in (model, self._teacher)]
-        term = FeatureMatch(dict([last]), weight=self._own["teacher_weight"], distance="l1")
+        weight, distance = self._own["teacher_weight"], self._own["teacher_distance"]
+        term = FeatureMatch(dict([last]), weight=weight, distance=distance)
         return Distiller(model, self._teacher, [term], task_weight=self._own["task_weight"])
 
     def callbacks(self, model, *, epochs, steps):

@@ -1,5 +1,7 @@
 """What a training sees: patches of both pictures from one place, in the network's own range."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -70,6 +72,35 @@ def test_dark_copies_are_dark_on_both_sides():
         whole = patch_of(seed)
         values.add(round(float(patch.inputs.max() / whole.inputs.max()), 2))
     assert values == {1.0, 0.7, 0.5}
+
+
+def quantizing(**choices) -> TrainConfig:
+    compress = {"method": "quantize", "choices": {"teacher_weight": 1.0, **choices}, "after": []}
+    return dataclasses.replace(config(), compress=compress, initial_weights="a run")
+
+
+def test_a_network_that_is_its_own_teacher_enlarges_large_pictures_too():
+    sources, colours = [], set()
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        patch = TASK.training_example(places(), rng, quantizing(task_weight=0.0))
+        assert patch.inputs.shape == (8, 8, 3) and patch.target.shape == (16, 16, 3)
+        np.testing.assert_array_equal(patch.target[::2, ::2], patch.inputs)
+        # In the large picture every pixel of the small one stands four times.
+        steps = np.abs(np.diff(patch.inputs.astype(int), axis=0)).sum(axis=(1, 2))
+        sources.append("large" if (steps == 0).any() else "small")
+        colours.add(int(np.argmin(patch.inputs.reshape(-1, 3).sum(axis=0))))
+    assert 15 < sources.count("large") < 45 and colours == {0, 1, 2}
+
+
+@pytest.mark.parametrize("choices", [{"task_weight": 0.5}, {"task_weight": 1.0}])
+def test_a_loss_on_the_truth_sees_pairs_only(choices):
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        patch = TASK.training_example(places(), rng, quantizing(**choices))
+        expected = patch_of(seed)
+        np.testing.assert_array_equal(patch.inputs, expected.inputs)
+        np.testing.assert_array_equal(patch.target, expected.target)
 
 
 def test_targets_are_in_the_range_of_the_outputs():

@@ -86,6 +86,7 @@ def refused(method: str, choices: dict, *after: str) -> str:
         ("quantize", {"exceptions": "head"}, "exceptions is 'head'; give 'name: value' entries."),
         ("quantize", {"exceptions": {"head": "int8"}}, "the exception for 'head' is 'int8'."),
         ("quantize", {"equalize": "yes"}, "equalize is 'yes'; give true or false."),
+        ("quantize", {"teacher_distance": "l2"}, "teacher_distance is 'l2'"),
         ("quantize", {"freeze_norms": 60}, "freeze_norms is 60; give a share from 0 to 1."),
         ("quantize", {"freeze_ranges": True}, "freeze_ranges is True; give a number."),
     ],
