@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from apps.medical_segmentation.protocols import binary_prediction, class_prediction
-from apps.medical_segmentation.volumes import intensity, resample
+from apps.medical_segmentation.volumes import intensity, nifti, resample
 from apps.medical_segmentation.volumes.finding import is_nifti, may_be_slice
 from apps.medical_segmentation.volumes.patches import (
     VolumeExample,
@@ -46,6 +46,7 @@ OPTIONS = {"window": intensity.AUTO, "spacing": 0, "patches": 8}
 LEAST = {"patches": 1}
 WINDOWS = {"lits": "abdomen"}  # that "auto" is for data of a layout
 _EVEN = 1.05  # sides that differ by no more are equal
+_LOOKED_AT, _NAMED = 3, 6  # files of labels that notes read, values they name
 WORKERS = 2  # of a check, as each holds a volume
 
 
@@ -280,7 +281,11 @@ def _chosen(depth: int, labels: np.ndarray | None) -> Sequence[int]:
 
 
 def data_notes(index: Index) -> list[str]:
-    """Return how large voxels are, where they are no cubes of one size."""
+    """Return how large voxels are, where they are no cubes of one size, and classes that merge."""
+    return [*_spacing_notes(index), *_merging_notes(index)]
+
+
+def _spacing_notes(index: Index) -> list[str]:
     spacings = []
     for sample in index.samples if holds_volumes(index) else ():
         with contextlib.suppress(UserError):  # which the check names
@@ -295,6 +300,25 @@ def data_notes(index: Index) -> list[str]:
         f"Voxels are no cubes of one size: slices are {slices} mm apart, rows {rows} and columns "
         f"{columns} mm; for networks for volumes --set options.spacing makes them one."
     ]
+
+
+def _merging_notes(index: Index) -> list[str]:
+    """Say that labels without names become one foreground, by the first that has several values."""
+    if index.labels or not holds_volumes(index):
+        return []
+    paths = [path for sample in index.samples for path in sample.targets if is_nifti(path)]
+    for path in paths[:_LOOKED_AT]:
+        with contextlib.suppress(UserError):  # which the check names
+            planes = [np.unique(plane) for _, plane in nifti.read_slices(path)]
+            values = np.unique(np.concatenate(planes))
+            if np.count_nonzero(values) > 1:
+                held = ", ".join(f"{value:g}" for value in values[:_NAMED])
+                return [
+                    f"The labels have no names, and '{path.name}' holds {held}"
+                    f"{', …' if len(values) > _NAMED else ''}: training takes all above 0 for one "
+                    "foreground; --classes N takes them for the class indices 0 to N - 1."
+                ]
+    return []
 
 
 def check(index: Index, classes: int) -> list[str]:

@@ -270,7 +270,8 @@ def test_voxels_that_are_no_cubes_of_one_size_are_noted(case, tmp_path):
     broken.write_bytes(b"no header")
 
     def notes(*samples):
-        return TASK.data_notes(make_index("volumes", tmp_path, samples))
+        labels = ("background", "organ")
+        return TASK.data_notes(make_index("volumes", tmp_path, samples, labels=labels))
 
     cubes = [Sample(name, (path,)) for name, path in (("a", cube), ("b", broken))]
     assert notes(*cubes) == []
@@ -279,6 +280,24 @@ def test_voxels_that_are_no_cubes_of_one_size_are_noted(case, tmp_path):
     (said,) = notes(case, *cubes, Sample("c", (flat,)))
     assert "slices are 1 to 5 mm apart, rows 0.5 to 1 and columns 0.5 to 1 mm" in said
     assert TASK.data_notes(TASK.read("sample", "sample")) == []
+
+
+def test_classes_without_names_are_noted_as_one_foreground(tmp_path):
+    image = nifti(tmp_path / "image.nii", np.zeros((2, 2, 2), np.int16), np.eye(4))
+    values = {"one": [0, 7], "two": [0, 1, 4, 4]}
+    one, two = (
+        nifti(tmp_path / f"{name}.nii", np.resize(held, (2, 2, 2)).astype(np.int16), np.eye(4))
+        for name, held in values.items()
+    )
+
+    def notes(*masks, **names):
+        samples = [Sample(mask.stem, (image,), (mask,)) for mask in masks]
+        return TASK.data_notes(make_index("volumes", tmp_path, samples, **names))
+
+    assert notes(one) == []
+    (said,) = notes(one, two)
+    assert "'two.nii' holds 0, 1, 4: training takes all above 0 for one foreground" in said
+    assert notes(one, two, labels=("background", "liver")) == []
 
 
 def test_pre_training_refuses_volumes_in_a_sentence(case):
