@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from core.model_card import ModelCard
 from core.network import Network
 from core.task import Example, Task
 from core.training.pretraining import Pretraining
+
+if TYPE_CHECKING:
+    from core.data.pipeline import TrainingData
 
 _RECIPE = ("recipe", "half_range", "resolution")  # options of the app's own training as well
 
@@ -59,6 +63,12 @@ class PlacePretraining(Pretraining):
             "light": {"variant": light["variant"],
                       "options": {"recipe": light["options"]["recipe"]}}
         }  # fmt: skip
+
+    def start_network(self, model, data: TrainingData, config: TrainConfig) -> list[str]:
+        from apps.bev_localization.data.convention import refuse_inverted
+
+        refuse_inverted(data.index)
+        return []
 
     # --- networks -----------------------------------------------------------------------------
 

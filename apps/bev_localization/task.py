@@ -196,8 +196,10 @@ class BevLocalization(Task):
         return [bring_encoder(model, str(source))] if source else []
 
     def start_network(self, model, data: TrainingData, config: TrainConfig) -> list[str]:
+        from apps.bev_localization.data.convention import refuse_inverted
         from apps.bev_localization.training import start_clusters
 
+        refuse_inverted(data.index)
         return [start_clusters(model, data, config)]
 
     def training_graph(self, model, config: TrainConfig):

@@ -131,6 +131,11 @@ class TrainingData:
         self._first = self.example(0, 0)
 
     @property
+    def index(self) -> Index:
+        """The training samples."""
+        return self._index
+
+    @property
     def count(self) -> int:
         """How many samples there are."""
         return len(self._index)

@@ -108,6 +108,16 @@ def problems_of_poses(index: Index) -> list[str]:
     return problems
 
 
+def refuse_inverted(index: Index) -> None:
+    """Refuse to learn from sequences whose poses are the wrong way round.
+
+    Raises:
+        UserError: Which names the first of them.
+    """
+    if problems := problems_of_poses(index):
+        raise UserError(problems[0])
+
+
 def overlap(one: np.ndarray, other: np.ndarray) -> float:
     """Return the share of the cells of 0.5 m of a cloud (N, 3) that another has too."""
     cells = [{tuple(cell) for cell in np.floor(points / _CELL).astype(np.int64).tolist()}

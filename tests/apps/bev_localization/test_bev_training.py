@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -66,6 +68,20 @@ def whole(street, tmp_path_factory):
     said = Notes()
     run = train(TASK, config(street), tmp_path_factory.mktemp("runs") / "whole", progress=said)
     return run, said
+
+
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_poses_the_wrong_way_round_are_refused(pretrained, tmp_path):
+    folder = write_street(tmp_path / "drive", [pose(3.0 * n, degrees=4.0 * n) for n in range(12)])
+    file = folder / "poses.txt"
+    poses = [np.vstack([row.reshape(3, 4), [0, 0, 0, 1]]) for row in np.loadtxt(file)]
+    np.savetxt(file, [np.linalg.inv(one)[:3].ravel() for one in poses])
+    task = TASK.pretraining() if pretrained else TASK
+    options = {key: OPTIONS[key] for key in ("half_range", "resolution")} if pretrained else OPTIONS
+    chosen = config(folder, batch=4 if pretrained else 8)
+    with pytest.raises(UserError, match=r"poses of .* are the wrong way round"):
+        train(task, dataclasses.replace(chosen, options=options), tmp_path / "run")
+    assert not (tmp_path / "run" / "model.keras").exists()
 
 
 def test_a_training_starts_from_clusters_and_says_so(whole):
