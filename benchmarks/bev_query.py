@@ -95,7 +95,7 @@ def main() -> int:
     work, recipe, rng = arguments.work, RECIPES["place40"], np.random.default_rng(0)
     work.mkdir(parents=True, exist_ok=True)
     simulate(work / "town", scans=MAPPED, queries=ASKED, lidar="hdl64", seed=5, overwrite=True)
-    mapped, asked = sequences(read_with(READERS, work / "town")).values()
+    mapped, asked = sequences(read_with(READERS, work / "town").samples).values()
     images = np.stack([image_of(sample, recipe) for sample in mapped])
     engine = started(arguments.variant, images, work / "rein.tflite")
     places = [

@@ -55,7 +55,7 @@ record = simulate(
     seed=3,
 )
 index = read_with(READERS, work / "town")
-mapped, asked = sequences(index).values()
+mapped, asked = sequences(index.samples).values()
 print(record["what"], *index.notes, sep="\n")
 
 coarse = BevRecipe("coarse", half_range=30.0, resolution=0.5, voxel=0.5)

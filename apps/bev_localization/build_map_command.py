@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -88,7 +87,7 @@ def build_map(
     index = task.read(data, format or "auto")
     chosen = mapped_samples(index, opt.parse_names(only), spacing)
     if check_poses:
-        for samples in sequences(replace(index, samples=tuple(chosen))).values():
+        for samples in sequences(chosen).values():
             if samples[0].extra.get(LAYOUT) != IMAGE:
                 check_convention(samples)
     engine = load_engine(task, source)

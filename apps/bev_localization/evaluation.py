@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from apps.bev_localization.data.convention import problems_of_poses
 from apps.bev_localization.data.samples import pose_of
 from apps.bev_localization.images.recipes import BevRecipe
 from apps.bev_localization.maps.keypoint_features import packed, unpacked
@@ -106,6 +107,7 @@ def score(
             f"right or wrong, within 2 m and 5 degrees, keypoints at {cells} of pixels, "
             "errors of the successes"
         )
+        described = ". ".join([described, *problems_of_poses(samples)])
     for row in rows:
         del row["_query"], row["_places"], row["_distances"]
     return Scores(summary, rows, described)

@@ -54,7 +54,7 @@ def with_places(index: Index) -> Index:
     """
     shared = index.format in ONE_WORLD
     told = {}
-    for name, samples in sequences(index).items():
+    for name, samples in sequences(index.samples).items():
         for frame, sample in enumerate(samples):
             extra = {WORLD: "" if shared else name, FRAME: frame, FORMAT: index.format}
             told[sample.id] = replace(sample, extra={**sample.extra, **extra})

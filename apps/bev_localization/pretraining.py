@@ -67,7 +67,7 @@ class PlacePretraining(Pretraining):
     def start_network(self, model, data: TrainingData, config: TrainConfig) -> list[str]:
         from apps.bev_localization.data.convention import refuse_inverted
 
-        refuse_inverted(data.index)
+        refuse_inverted(data.index.samples)
         return []
 
     # --- networks -----------------------------------------------------------------------------

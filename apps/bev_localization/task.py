@@ -147,7 +147,7 @@ class BevLocalization(Task):
         """Return what is wrong with an index: damaged scans, and poses the wrong way round."""
         from apps.bev_localization.data.convention import problems_of_poses
 
-        return super().check_data(index, card) + problems_of_poses(index)
+        return super().check_data(index, card) + problems_of_poses(index.samples)
 
     def load(self, sample: Sample, card: ModelCard) -> Example:
         """Return the density image, a plane for each channel, and the position in metres."""
@@ -199,7 +199,7 @@ class BevLocalization(Task):
         from apps.bev_localization.data.convention import refuse_inverted
         from apps.bev_localization.training import start_clusters
 
-        refuse_inverted(data.index)
+        refuse_inverted(data.index.samples)
         return [start_clusters(model, data, config)]
 
     def training_graph(self, model, config: TrainConfig):

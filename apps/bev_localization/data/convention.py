@@ -6,6 +6,7 @@ poses, better than by the inverse ones.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ from apps.bev_localization.data.samples import (
     trajectory_of,
 )
 from apps.bev_localization.data.scans import Trajectory, transformed
-from core.data.index import Index, Sample
+from core.data.index import Sample
 from core.errors import UserError
 
 PAIRS = 5
@@ -94,27 +95,27 @@ def check_convention(samples: list[Sample], pairs: int = PAIRS) -> Convention:
     return found
 
 
-def problems_of_poses(index: Index) -> list[str]:
+def problems_of_poses(samples: Sequence[Sample]) -> list[str]:
     """Return the sequences whose poses are the wrong way round, a sentence each."""
     problems = []
-    for name, samples in sequences(index).items():
-        if any(POSE not in one.extra or one.extra.get(LAYOUT) == IMAGE for one in samples):
+    for name, own in sequences(samples).items():
+        if any(POSE not in one.extra or one.extra.get(LAYOUT) == IMAGE for one in own):
             continue
         try:
-            problem = pose_convention(samples).problem(name)
+            problem = pose_convention(own).problem(name)
         except UserError:  # of a damaged scan, which is told where all are read
             continue
         problems += [problem] if problem else []
     return problems
 
 
-def refuse_inverted(index: Index) -> None:
+def refuse_inverted(samples: Sequence[Sample]) -> None:
     """Refuse to learn from sequences whose poses are the wrong way round.
 
     Raises:
         UserError: Which names the first of them.
     """
-    if problems := problems_of_poses(index):
+    if problems := problems_of_poses(samples):
         raise UserError(problems[0])
 
 

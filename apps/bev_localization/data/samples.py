@@ -14,7 +14,7 @@ import numpy as np
 from apps.bev_localization.data.clouds import SUFFIXES, read_cloud
 from apps.bev_localization.data.records import read_records
 from apps.bev_localization.data.scans import Scan, Trajectory, as_poses
-from core.data.index import Index, Sample
+from core.data.index import Sample
 from core.errors import UserError
 
 LAYOUT, POSE, STAMP = "layout", "pose", "stamp"  # keys of a sample's extra
@@ -43,10 +43,10 @@ def pose_of(sample: Sample) -> np.ndarray | None:
     return None if row is None else as_poses(np.array([row]))[0]
 
 
-def sequences(index: Index) -> dict[str, list[Sample]]:
+def sequences(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
     """Return the samples by sequence, each in the order of its scans."""
     found: dict[str, list[Sample]] = {}
-    for sample in index.samples:
+    for sample in samples:
         found.setdefault(sample.group, []).append(sample)
     return found
 

@@ -32,7 +32,7 @@ def mapped_samples(index: Index, names: Sequence[str] | None, spacing: float = 0
     Raises:
         UserError: When a name is unknown, one is needed, or a pose is not known.
     """
-    known = sequences(index)
+    known = sequences(index.samples)
     if names is None and len(known) > 1:
         raise UserError(
             f"{index.root}: holds the sequences {', '.join(known)}, but a map has one frame; pass "

@@ -32,7 +32,6 @@ from apps.bev_localization.data.samples import (
     trajectory_of,
 )
 from apps.bev_localization.data.scans import Trajectory, make_scan, transformed
-from core.data.index import make_index
 from core.data.readers import read_with
 from core.errors import UserError
 
@@ -52,7 +51,7 @@ from core.errors import UserError
 )  # fmt: skip
 def test_a_layout_is_recognised_and_gives_scans_and_poses(tmp_path, make, name, groups):
     index = read_with(READERS, make(tmp_path))
-    assert index.format == name and sorted(sequences(index)) == groups
+    assert index.format == name and sorted(sequences(index.samples)) == groups
     for sample in index.samples:
         assert pose_of(sample).shape == (4, 4)
         if name == "bev-images":
@@ -336,10 +335,10 @@ def test_inverted_poses_are_noticed(tmp_path, turn):
     wrong = scan_samples(paths, "street", "kitti", poses=np.linalg.inv(poses))
     with pytest.raises(UserError, match="poses of 'street' are the wrong way round"):
         check_convention(wrong)
-    (told,) = problems_of_poses(make_index("scans", tmp_path, wrong))
+    (told,) = problems_of_poses(wrong)
     assert "poses of 'street' are the wrong way round" in told
     unposed = scan_samples(paths, "street", "kitti")
-    assert problems_of_poses(make_index("scans", tmp_path, unposed)) == []
+    assert problems_of_poses(unposed) == []
 
 
 def test_a_sensor_at_rest_tells_no_convention(tmp_path):

@@ -173,6 +173,9 @@ def test_poses_the_wrong_way_round_are_refused(world, tmp_path):
     out = tmp_path / "map.npz"
     code, _, said = run("build-map", world / "model.tflite", tmp_path / "map", "--out", out)
     assert code == 2 and "are the wrong way round" in said and not out.exists()
+    data = ("--data", tmp_path / "map", "--split", "all")
+    code, told, _ = run("evaluate", world / "model.tflite", *data)
+    assert code == 0 and "poses of 'map' are the wrong way round" in " ".join(told.split())
     shutil.copy(world / "map/000000.bin", tmp_path / "map/000009.bin")
     code, _, said = run("build-map", world / "model.tflite", tmp_path / "map", "--out", out)
     assert code == 2 and "has 8 poses, but there are 9 scans" in said

@@ -55,7 +55,7 @@ def test_what_is_written_is_read_as_kitti(town):
     index = read_with(READERS, town)
     assert index.format == "simulated-town" and index.counts() == {"train": 8, "test": 8}
     assert index.notes[0].startswith("A simulation")
-    found = sequences(index)
+    found = sequences(index.samples)
     assert list(found) == ["00", "01-opposite", "02-hard"]
     map_path = trajectory_of(found["00"])
     np.testing.assert_allclose(map_path.poses[0], np.eye(4), atol=1e-8)
@@ -67,7 +67,7 @@ def test_what_is_written_is_read_as_kitti(town):
 
 
 def test_opposite_queries_show_the_map_turned_round(town):
-    found = sequences(read_with(READERS, town))
+    found = sequences(read_with(READERS, town).samples)
     there, again = trajectory_of(found["00"]), trajectory_of(found["01-opposite"])
     apart = np.linalg.norm(again.positions[:, None] - there.positions, axis=2)
     assert apart.min(axis=1).max() < 5
