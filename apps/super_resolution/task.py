@@ -66,6 +66,7 @@ class SuperResolution(Task):
     method_defaults = {
         "quantize": {
             "observer": "learned",
+            "equalize": True,
             "task_weight": 0.0,
             "teacher_weight": 1e3,  # Adam's epsilon is small beside the gradients of such a loss
             "teacher_distance": "mse",
@@ -234,6 +235,8 @@ class SuperResolution(Task):
             "intensity": "off",
             **RECIPES.get(config.network, {}),
         }
+        if _teaches_itself(config):
+            published["intensity"] = "off"  # the float network knows dark pictures
         options = self.check_options(config.options)
         return {k: published.get(k, v) if v in ("auto", 0) else v for k, v in options.items()}
 

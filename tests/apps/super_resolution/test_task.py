@@ -93,6 +93,20 @@ def test_a_network_that_is_its_own_teacher_enlarges_large_pictures_too():
     assert 15 < sources.count("large") < 45 and colours == {0, 1, 2}
 
 
+def test_a_network_that_is_its_own_teacher_needs_no_dark_copies():
+    published = config("xlsr", intensity="auto")
+    compress = quantizing(task_weight=0.0).compress
+    taught = dataclasses.replace(published, compress=compress, initial_weights="a run")
+    seen = {}
+    for name, chosen in (("published", published), ("taught", taught)):
+        patches = [
+            TASK.training_example(places(), np.random.default_rng(seed), chosen).inputs
+            for seed in range(20)
+        ]
+        seen[name] = {patch.dtype for patch in patches}
+    assert seen == {"published": {np.dtype("float32")}, "taught": {np.dtype("uint8")}}
+
+
 @pytest.mark.parametrize("choices", [{"task_weight": 0.5}, {"task_weight": 1.0}])
 def test_a_loss_on_the_truth_sees_pairs_only(choices):
     for seed in range(20):
