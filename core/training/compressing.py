@@ -98,6 +98,8 @@ def plan_chain(
     for position, method in enumerate(methods, start=1):
         defaults = dict(task.method_defaults.get(method, {}))
         usual = defaults.pop("training", {})
+        if "cluster" in after:
+            defaults.pop("equalize", None)  # it would undo the clusters
         chosen = {**defaults, **choices.get(method, {})}
         compress = {"method": method, "choices": chosen, "after": after}
         stages.append(stage_of(compress))  # complains about wrong choices

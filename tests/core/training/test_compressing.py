@@ -100,6 +100,16 @@ def test_an_imported_run_is_tuned_with_the_recipe_of_the_domain(source, tmp_path
     assert (chosen.learning_rate, chosen.epochs, chosen.data) == (0.05, EPOCHS, "somewhere")
 
 
+def test_clusters_are_not_equalized_by_default(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(ToyTask, "method_defaults", {"quantize": {"equalize": True}})
+    for methods, expected in ((["quantize"], True), (["cluster", "quantize"], None)):
+        *_, plan = plan_chain(ToyTask(), source, methods, tmp_path / "run")
+        assert plan.config.compress["choices"].get("equalize") is expected
+    wished = {"quantize": {"equalize": True}}
+    with pytest.raises(UserError, match="undo their clusters"):
+        plan_chain(ToyTask(), source, ["cluster", "quantize"], tmp_path / "run", choices=wished)
+
+
 @pytest.mark.slow
 def test_a_compressed_run_is_compressed_on_and_remembers(whole, toy_data, tmp_path):
     clustered = RunFolder(whole / "stages" / "2_cluster")
