@@ -110,8 +110,8 @@ class Task(HowTrained, abc.ABC):
             is.
         calibration_observer: How post-training int8 sets its ranges; one of
             `core.compress.scheme.OBSERVERS`.
-        equalizes: Whether post-training int8 evens channel ranges first
-            (`core.compress.equalize`), wished or not.
+        int8_repairs: What post-training int8 does first, wished or not: "equalize" and "balance",
+            modules of `core.compress`.
         compares_results: Whether `verify` asks for the `agreement` of two networks' results.
         compress_options: Options that hold while the deployable network is fine-tuned at its
             fixed size, without training heads.
@@ -139,7 +139,7 @@ class Task(HowTrained, abc.ABC):
     option_values: Mapping[str, Sequence[Any]] = {}
     option_least: Mapping[str, float] = {}
     calibration_observer: str = "minmax"
-    equalizes: bool = False
+    int8_repairs: Sequence[str] = ()
     compares_results: bool = False
     compress_options: Mapping[str, Any] = {}
     method_defaults: Mapping[str, Mapping[str, Any]] = {}

@@ -39,7 +39,7 @@ class PersonReid(Task):
     headline = "map"
     int8_tolerance = 0.02
     compares_results = True
-    equalizes = True  # the pointwise and depthwise pairs, and all before instance normalisations
+    int8_repairs = ("equalize",)  # pointwise and depthwise pairs, all before instance norms
     # The official recipe of x1.0: fine-tuning with label-smoothed cross entropy.
     defaults = {
         "epochs": 150,

@@ -45,6 +45,7 @@ class SuperResolution(Task):
     sample_data = SAMPLE_DATA
     headline = "psnr"
     int8_tolerance = 0.3
+    int8_repairs = ("balance",)
     calibration_observer = "mse"  # a few bright features would coarsen the steps of all others
     # The recipe of the official IMDN training script.
     defaults = {
@@ -67,6 +68,7 @@ class SuperResolution(Task):
         "quantize": {
             "observer": "learned",
             "equalize": True,
+            "balance": True,
             "task_weight": 0.0,
             "teacher_weight": 1e3,  # Adam's epsilon is small beside the gradients of such a loss
             "teacher_distance": "mse",
@@ -194,16 +196,29 @@ class SuperResolution(Task):
         return _tile(image, top, left, card)
 
     def network_inputs(self, sample: Sample, card: ModelCard, limit: int) -> list[np.ndarray]:
-        """Return tiles of the small picture side by side, from evenly spaced places."""
-        image = self.load(sample, card).inputs
-        height, width = card.input_size
-        rows, columns = (
-            range(0, max(1, n - side + 1), side)
-            for n, side in zip(image.shape, (height, width), strict=False)
-        )
-        places = [(top, left) for top in rows for left in columns]
+        """Return tiles of the small picture side by side and of the large one, evenly chosen."""
+        example = self.load(sample, card)
+        places = [
+            (image, top, left)
+            for image in (example.inputs, example.target)
+            if image is not None
+            for top in _starts(image.shape[0], card.input_size[0])
+            for left in _starts(image.shape[1], card.input_size[1])
+        ]
         chosen = places[:: -(-len(places) // limit)]
-        return [_tile(image, top, left, card) for top, left in chosen]
+        return [_tile(image, top, left, card) for image, top, left in chosen]
+
+    def calibration_inputs(self, index: Index, card: ModelCard, count: int) -> list[np.ndarray]:
+        """Return tiles as they are, with their colours in another order, and as negatives.
+
+        Ranges have to hold pictures that nobody has calibrated with: of other colours, with edges
+        the other way round. A few pictures show them when changed so.
+        """
+        tiles = super().calibration_inputs(index, card, -(-count // 3))
+        black, white = (card.normalise(np.full((1, 1, 3), n, np.uint8)) for n in (0, 255))
+        colours = [np.roll(tile, 1, axis=-1) for tile in tiles]
+        negatives = [black + white - tile for tile in tiles]
+        return [*tiles, *colours, *negatives][:count]
 
     def infer(self, engine, inputs: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
         return [[enlarge_values(engine, values, engine.card)] for values in inputs]
@@ -313,6 +328,11 @@ def _teaches_itself(config: TrainConfig) -> bool:
         and choices.get("task_weight") == 0
         and choices.get("teacher_weight", 0) > 0
     )
+
+
+def _starts(length: int, side: int) -> range:
+    """Return where tiles side by side begin."""
+    return range(0, max(1, length - side + 1), side)
 
 
 def _tile(image: np.ndarray, top: int, left: int, card: ModelCard) -> np.ndarray:

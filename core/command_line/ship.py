@@ -43,6 +43,9 @@ def export(
     equalize: Annotated[
         bool, typer.Option("--equalize", help="Even channel ranges before int8 (DFQ).")
     ] = False,
+    balance: Annotated[
+        bool, typer.Option("--balance", help="Put features in the basis that int8 rounds best.")
+    ] = False,
     correct_bias: Annotated[
         bool, typer.Option("--correct-bias", help="Take int8's mean errors into biases (DFQ).")
     ] = False,
@@ -90,6 +93,7 @@ def export(
         io=io,
         calibrator=calibrator,
         equalize=equalize,
+        balance=balance,
         correct_bias=correct_bias,
         out=out,
         overwrite=overwrite,

@@ -118,6 +118,8 @@ class Quantize(Stage):
     Choices besides the fields of `Scheme`:
 
     - "equalize": rescale neighbouring kernels first (`core.compress.equalize`);
+    - "balance": then write features in the basis that is cheapest to round
+      (`core.compress.balance`);
     - "freeze_norms", "freeze_ranges": shares of the epochs after which statistics and ranges are
       kept;
     - "task_weight", "teacher_weight": of the task's own loss, and of the difference to the outputs
@@ -134,7 +136,8 @@ class Quantize(Stage):
         from core.compress.scheme import Scheme
 
         scheme = dataclasses.asdict(Scheme())
-        own = {"equalize": False, "freeze_norms": FREEZE_NORMS, "freeze_ranges": FREEZE_RANGES,
+        own = {"equalize": False, "balance": False,
+               "freeze_norms": FREEZE_NORMS, "freeze_ranges": FREEZE_RANGES,
                "task_weight": 1.0, "teacher_weight": 0.0, "teacher_distance": "l1"}  # fmt: skip
         check_choices(self.method, choices, {**scheme, **own})
         if "quantize" in self.after:
@@ -159,6 +162,11 @@ class Quantize(Stage):
                 "Quantization: equalize rescales kernels, which would undo their clusters; leave "
                 "it off."
             )
+        if self._own["balance"] and self.keep:
+            raise UserError(
+                f"Quantization: balance mixes channels, which would undo the {self.keep[0]} of "
+                "the network; leave it off."
+            )
 
     def check(self, model):
         from core.compress.quantize import quantize_aware
@@ -166,12 +174,15 @@ class Quantize(Stage):
         quantize_aware(model, self.scheme)
 
     def prepare(self, model, samples):
+        from core.compress.balance import balance
         from core.compress.equalize import equalize, has_instance_norms
         from core.compress.quantize import quantize_aware
         from core.compress.ranges import calibrate
 
         if self._own["equalize"] or (has_instance_norms(model) and "clusters" not in self.keep):
             model, _ = equalize(model, samples)
+        if self._own["balance"]:
+            model, _ = balance(model, samples)
         self._teacher = copied(model)
         quantized = quantize_aware(model, self.scheme, keep=self.keep)
         calibrate(quantized, samples)

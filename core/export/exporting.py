@@ -50,6 +50,7 @@ def export(
     io: str = "float32",
     calibrator: str = "own",
     equalize: bool = False,
+    balance: bool = False,
     correct_bias: bool = False,
     input_size: Sequence[int] | None = None,
     open_size: bool = False,
@@ -68,6 +69,7 @@ def export(
         io: Input and output type of an int8 file: float32, uint8 or int8.
         calibrator: "own" fake quantizers, or the "converter"'s calibrator as a cross-check.
         equalize: Rescale neighbouring kernels before int8 (`core.compress.equalize`).
+        balance: Write features in the basis that is cheapest to round (`core.compress.balance`).
         correct_bias: Move the mean error of rounded kernels into the biases of int8.
         input_size: The input's sides, or one number for all; None takes the model card's.
         open_size: Whether the file takes any size, where the domain has it so.
@@ -106,10 +108,10 @@ def export(
     own_path = precision == "int8" and calibrator == "own"
     if trained and calibrator != "own":
         raise UserError(f"{run.path}: was trained with its own ranges; leave --calibrator off.")
-    if (equalize or correct_bias) and (trained or not own_path):
+    if (equalize or balance or correct_bias) and (trained or not own_path):
         raise UserError(
-            "--equalize and --correct-bias are for the post-training int8 export of a float run; "
-            "leave them off."
+            "--equalize, --balance and --correct-bias are for the post-training int8 export of a "
+            "float run; leave them off."
         )
     if trained and precision == "int8":
         notes.append("the ranges are those of the quantization-aware training")
@@ -118,12 +120,15 @@ def export(
             task, card, data or run.config.data, format if data else run.config.format, samples
         )
         notes.append(f"calibrated with {source}")
-    evened = own_path and evens_channels(model, equalize or task.equalizes)
+    equalize |= "equalize" in task.int8_repairs
+    evened = own_path and evens_channels(model, equalize)
+    balanced = own_path and not trained and (balance or "balance" in task.int8_repairs)
     if own_path:
         model, widened = integer_network(
             model,
             calibration,
-            rescale=equalize or task.equalizes,
+            rescale=equalize,
+            rebase=balanced,
             correct_bias=correct_bias,
             pixels=card.pixel_range(),
             observer=task.calibration_observer,
@@ -152,6 +157,7 @@ def export(
         "calibration": "quantization-aware training" if trained else source,
         "calibrator": None if source is None else calibrator,
         "equalized": evened,
+        "balanced": balanced,
         "biases_corrected": correct_bias,
         "compression": dict(run.config.compress) or None,
         **({"in_float": in_float} if in_float else {}),
@@ -244,6 +250,7 @@ def integer_network(
     calibration,
     *,
     rescale: bool = False,
+    rebase: bool = False,
     correct_bias: bool = False,
     pixels: tuple[float, float] | None = None,
     observer: str = "minmax",
@@ -254,10 +261,11 @@ def integer_network(
         model: A float network, which is quantized and calibrated, or one that was trained with
             its quantizers.
         calibration: Calibration samples of a float network, float32, without a batch axis.
-        rescale, correct_bias: As `equalize` and `correct_bias` of `export`.
+        rescale, rebase, correct_bias: As `equalize`, `balance` and `correct_bias` of `export`.
         pixels: `ModelCard.pixel_range` of a float network.
         observer: Of its calibration.
     """
+    from core.compress.balance import balance
     from core.compress.equalize import correct_biases, equalize
     from core.compress.integer import integer_form
     from core.compress.quantize import is_quantized
@@ -267,6 +275,12 @@ def integer_network(
         if evens_channels(model, rescale):
             model, pairs = equalize(model, calibration)
             notes.append(f"{len(pairs)} pairs of layers equalized")
+        if rebase:
+            model, found = balance(model, calibration)
+            notes.append(
+                f"{found.matrices} matrices and {found.factors} factors of channels balanced: the "
+                f"expected rounding error is {found.after / max(found.before, 1e-30):.2f} of before"
+            )
         model = calibrated_network(model, calibration, pixels, observer)
     folded, widened = integer_form(model)
     if correct_bias:

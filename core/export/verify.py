@@ -180,7 +180,8 @@ def _compare_network(
     fresh = document.get("model_sha256") == current
     result.add("exported from the run's present weights", "yes" if fresh else "no", "yes", fresh)
     beside = Beside(content, model, card, result.precision, samples)
-    wrong = check_kernels(result, beside, document, rescaled=evens_channels(model, task.equalizes))
+    evened = evens_channels(model, "equalize" in task.int8_repairs)
+    wrong = check_kernels(result, beside, document, rescaled=evened)
     agrees = check_function(result, beside)
     if not fresh:
         result.blame(_staleness(document, run, bool(wrong) or not agrees))

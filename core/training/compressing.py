@@ -100,6 +100,8 @@ def plan_chain(
         usual = defaults.pop("training", {})
         if "cluster" in after:
             defaults.pop("equalize", None)  # it would undo the clusters
+        if {"prune", "cluster"} & set(after):
+            defaults.pop("balance", None)  # and the zeros
         chosen = {**defaults, **choices.get(method, {})}
         compress = {"method": method, "choices": chosen, "after": after}
         stages.append(stage_of(compress))  # complains about wrong choices

@@ -164,6 +164,7 @@ def test_choices_that_a_quantized_run_has_made_are_not_made_again(quantized, tmp
     for option, said in (
         (["--calibrator", "converter"], "was trained with its own ranges; leave --calibrator off."),
         (["--equalize"], "are for the post-training int8 export of a float run"),
+        (["--balance"], "are for the post-training int8 export of a float run"),
         (["--input-size", 64], "was compressed at 32x32 and stays at that size"),
     ):
         refused = medseg(*arguments, *option, code=2)

@@ -1,6 +1,7 @@
 """What a training sees: patches of both pictures from one place, in the network's own range."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from apps.super_resolution.enlarge import levels_of, scale_of
 from apps.super_resolution.task import TASK
 from core.config import TrainConfig
-from core.data.index import Sample
+from core.data.index import Index, Sample
 from core.errors import UserError
 from core.model_card import ModelCard
 from core.task import Example
@@ -159,6 +160,18 @@ def test_calibration_takes_the_middle_of_a_picture_and_mirrors_small_ones():
     assert inputs.shape == (8, 40, 3)
     np.testing.assert_allclose(inputs[:, :30] * 255, small[8:16], atol=1e-4)
     np.testing.assert_allclose(inputs[:, 30:], inputs[:, 28:18:-1])
+
+
+def test_calibration_shows_other_colours_and_negatives_too(monkeypatch):
+    small, large = np.full((9, 9, 3), (10, 20, 30), np.uint8), np.zeros((18, 18, 3), np.uint8)
+    monkeypatch.setattr(type(TASK), "load", lambda self, sample, card: Example(small, large))
+    card, index = CARD.replace(input_size=(9, 9)), Index("folder", Path(), [Sample("a", ())])
+    inputs = TASK.calibration_inputs(index, card, 15)
+    assert len(inputs) == 15 and all(tile.shape == (9, 9, 3) for tile in inputs)
+    seen = [tuple(np.rint(tile[0, 0] * 255).astype(int).tolist()) for tile in inputs]
+    assert seen[0] == (10, 20, 30) and seen[1:5] == [(0, 0, 0)] * 4
+    assert seen[5] == (30, 10, 20) and seen[10] == (245, 235, 225)
+    assert len(TASK.calibration_inputs(index, card, 4)) == 4
 
 
 def test_a_small_picture_alone_is_turned_alone():

@@ -26,6 +26,7 @@ def test_export_hands_every_choice_on(toy, toy_run, toy_data, stand_in, tmp_path
         "io": "uint8",
         "calibrator": "own",
         "equalize": False,
+        "balance": False,
         "correct_bias": False,
         "out": None,
         "overwrite": False,

@@ -131,6 +131,9 @@ def test_later_methods_depend_on_earlier_ones():
         "quantize", {"equalize": True}, "prune", "cluster"
     )
     assert Quantize({"equalize": True}, ["prune"]).keep == ("zeros",)  # zeros stay zero
+    for earlier, lost in ((["prune"], "zeros"), (["cluster"], "clusters")):
+        said = refused("quantize", {"balance": True}, *earlier)
+        assert f"balance mixes channels, which would undo the {lost} of the network" in said
     assert Quantize({}, ["prune", "cluster"]).keep == ("zeros", "clusters")
     assert Cluster({}, ["prune"]).plan.preserve_sparsity
     assert not Cluster({}).plan.preserve_sparsity
@@ -159,7 +162,8 @@ def test_a_plain_stage_changes_nothing():
 def test_no_stage_changes_the_network_it_is_given():
     model = network()
     before = outputs(model)
-    for stage in (Prune({}), Cluster({"clusters": 4}), Quantize({"equalize": True})):
+    for stage in (Prune({}), Cluster({"clusters": 4}), Quantize({"equalize": True}),
+                  Quantize({"balance": True})):  # fmt: skip
         made = stage.prepare(model, samples())
         for variable in made.trainable_variables:
             variable.assign(variable + 1)

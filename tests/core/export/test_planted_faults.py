@@ -138,7 +138,7 @@ def test_every_fault_is_caught_and_named(run, tmp_path, fault, precision):
 
 def test_a_lost_scale_is_named_where_factors_were_moved_between_channels(run, tmp_path):
     class Evened(Thirds):
-        equalizes = True
+        int8_repairs = ("equalize",)
 
     fault = next(one for one in faults.FAULTS if one.name.startswith("one scale"))
     healthy = export(Evened(), run, "int8", out=tmp_path / "run_int8.tflite").path

@@ -100,11 +100,12 @@ def test_an_imported_run_is_tuned_with_the_recipe_of_the_domain(source, tmp_path
     assert (chosen.learning_rate, chosen.epochs, chosen.data) == (0.05, EPOCHS, "somewhere")
 
 
-def test_clusters_are_not_equalized_by_default(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(ToyTask, "method_defaults", {"quantize": {"equalize": True}})
-    for methods, expected in ((["quantize"], True), (["cluster", "quantize"], None)):
-        *_, plan = plan_chain(ToyTask(), source, methods, tmp_path / "run")
-        assert plan.config.compress["choices"].get("equalize") is expected
+def test_what_earlier_methods_reached_is_not_undone_by_default(source, tmp_path, monkeypatch):
+    chosen = {"equalize": True, "balance": True}
+    monkeypatch.setattr(ToyTask, "method_defaults", {"quantize": chosen})
+    for earlier, left in (([], chosen), (["prune"], {"equalize": True}), (["cluster"], {})):
+        *_, plan = plan_chain(ToyTask(), source, [*earlier, "quantize"], tmp_path / "run")
+        assert plan.config.compress["choices"] == left
     wished = {"quantize": {"equalize": True}}
     with pytest.raises(UserError, match="undo their clusters"):
         plan_chain(ToyTask(), source, ["cluster", "quantize"], tmp_path / "run", choices=wished)

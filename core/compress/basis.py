@@ -1,0 +1,79 @@
+"""A choice of what `core.compress.freedom` leaves to choose, and kernels written in it."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from core.compress.freedom import Freedom, Segment, is_written_and_read
+from core.compress.graph import Call
+
+
+class Basis:
+    """A choice: the matrices, and the logarithms of the factors; neutral at first.
+
+    Attributes:
+        matrices: Variables, (side, side); features x become matrix · x.
+        inverses: Tensors, of `invert`.
+    """
+
+    def __init__(self, freedom: Freedom):
+        self.freedom = freedom
+        self.matrices = [tf.Variable(tf.eye(side)) for side in freedom.matrices]
+        self._logarithms = tf.Variable(tf.zeros(freedom.factors))
+        self.invert()
+
+    @property
+    def variables(self) -> list:
+        return [*self.matrices, *([self._logarithms] if self.freedom.factors else [])]
+
+    def invert(self) -> None:
+        """Invert the matrices as they are now."""
+        self.inverses = [tf.linalg.inv(matrix) for matrix in self.matrices]
+
+    def factors(self, part: Segment):
+        """Return the positive factors of a segment without a matrix."""
+        padded = tf.concat([tf.zeros(1), self._logarithms], 0)  # -1, a fixed one, comes first
+        return tf.exp(tf.gather(padded, part.factors + 1))
+
+    def kernel(self, call: Call):
+        """Return a kernel in the bases of what it reads and writes."""
+        layer = call.operation
+        kernel = tf.convert_to_tensor(layer.kernel)
+        shape, groups = kernel.shape, getattr(layer, "groups", 1)
+        if groups > 1:  # which let no matrix pass
+            factors = [self.factors(part) for part in self.freedom.segments[call.inputs[0]]]
+            factors = tf.transpose(tf.reshape(tf.concat(factors, 0), (groups, -1)))
+            parted = tf.reshape(kernel, (*shape[:-1], groups, -1))
+            kernel = tf.reshape(parted / factors[..., None], shape)
+        else:
+            rows = []
+            for part in self.freedom.segments[call.inputs[0]]:
+                own = kernel[..., part.start : part.stop, :]
+                if part.matrix is None:
+                    rows.append(own / self.factors(part)[:, None])
+                else:
+                    rows.append(tf.einsum("...io,ij->...jo", own, self.inverses[part.matrix]))
+            kernel = tf.concat(rows, -2)
+        if isinstance(layer, keras.layers.DepthwiseConv2D):
+            kernel = tf.reshape(kernel, (*shape[:-2], -1))
+        return tf.reshape(self._written(kernel, call), shape)
+
+    def write_into(self, call: Call) -> None:
+        """Change a call's kernel and bias, if it has any."""
+        if is_written_and_read(call, self.freedom.segments):
+            layer, kernel = call.operation, self.kernel(call)
+            if layer.use_bias:
+                layer.bias.assign(self._written(tf.convert_to_tensor(layer.bias), call))
+            layer.kernel.assign(kernel)
+
+    def _written(self, outputs, call: Call):
+        """Return outputs (…, C) of a kernel, or of a bias, in the basis it writes."""
+        found = []
+        for part in self.freedom.segments[call.outputs[0]]:
+            own = outputs[..., part.start : part.stop]
+            if part.matrix is None:
+                found.append(own * self.factors(part))
+            else:
+                found.append(tf.einsum("...o,po->...p", own, self.matrices[part.matrix]))
+        return tf.concat(found, -1)
