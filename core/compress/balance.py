@@ -42,7 +42,7 @@ class Balanced:
 
 
 def balance(
-    model, samples: Sequence[np.ndarray], *, limit: int = 48
+    model, samples: Sequence[np.ndarray], *, limit: int = 32
 ) -> tuple[keras.Model, Balanced]:
     """Return a float network with equal outputs whose features are cheaper to round.
 
@@ -85,11 +85,11 @@ def _minimise(cost: RoundingCost, basis: Basis) -> None:
     @tf.function
     def step():
         with tf.GradientTape() as tape:
-            basis.invert()
+            basis.settle()
             logarithm = tf.math.log(cost(basis))
         gradients = tape.gradient(logarithm, basis.variables)
         optimizer.apply_gradients(zip(gradients, basis.variables, strict=True))
 
     for _ in range(STEPS):
         step()
-    basis.invert()
+    basis.settle()

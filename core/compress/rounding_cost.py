@@ -10,20 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from core.compress.basis import Basis
-from core.compress.freedom import Freedom, is_written_and_read
+from core.compress.freedom import Freedom, Segment, is_written_and_read
 from core.compress.graph import Call, Graph
 from core.compress.quantized_kernel import QuantizedKernel
 from core.compress.quantizers import ActivationQuantizer
-from core.compress.range_search import BINS, best_range
+from core.compress.range_search import best_range
 
-ROWS = 8192  # pixels of all samples that tell a channel's distribution
+ROWS, BINS = 8192, 512  # of all pixels those that tell a channel's distribution; its histogram
 DIRECTIONS, FARTHEST = 64, 6  # in which features reach farthest, and how many of them are kept
 # Pixels a side within which the errors of a smooth picture are alike; half the sensitivity is one
 # to such errors.
@@ -41,16 +40,16 @@ class Features:
         second: E[x xᵀ], float32 (C, C).
         sensitivity: E[g gᵀ], (C, C), g the derivative of a random direction of the outputs, scaled
             so that Σ (sensitivity · covariance of an error) is the squared error per output.
-        lows, highs: How far each channel reaches below and above zero, (C,).
+        lows, highs: How far each channel reaches below and above zero, (C,), of what is rounded.
         extremes: The rows of x that reach farthest in some direction, (n, C); none where no matrix
             may be chosen.
     """
 
-    second: Any
-    sensitivity: Any
-    lows: Any
-    highs: Any
-    extremes: Any
+    second: np.ndarray
+    sensitivity: np.ndarray
+    lows: np.ndarray
+    highs: np.ndarray
+    extremes: np.ndarray
 
 
 def measure(
@@ -64,17 +63,25 @@ def measure(
         samples: float32 network inputs (H, W, C).
         seed: Of the directions.
     """
-    tensors: dict[int, Any] = {}
+    tensors: dict[int, keras.KerasTensor] = {}
+    same: dict[int, int] = {}  # value → the one that it equals while rounding is off
+    rounded: set[int] = set()
     for call in graph.calls:
+        source, value = call.inputs[0], call.outputs[0]
         if isinstance(call.operation, QuantizedKernel | ActivationQuantizer):
-            tensors[call.inputs[0]] = call.node.input_tensors[0]
+            same.setdefault(source, source)
+            tensors[same[source]] = call.node.input_tensors[0]
         if isinstance(call.operation, QuantizedKernel):
-            tensors[call.outputs[0]] = call.node.outputs[0]
+            same[value] = value
+            tensors[value] = call.node.outputs[0]
+        elif isinstance(call.operation, ActivationQuantizer):
+            same[value] = same[source]
+            rounded.add(same[source])
     tensors = {value: t for value, t in tensors.items() if value in freedom.segments}
     probe = keras.Model(model.input, [list(tensors.values()), keras.tree.flatten(model.output)])
     rng = np.random.default_rng(seed)
     views = {
-        value: _View(tensor.shape[-1], freedom.has_matrix(value), rng)
+        value: _View(tensor.shape[-1], freedom.has_matrix(value), value in rounded, rng)
         for value, tensor in tensors.items()
     }
     rows = -(-ROWS // len(samples))
@@ -89,18 +96,19 @@ def measure(
         share = 1.0 / (len(samples) * sum(sign.size for sign in signs))
         for view, x, gradient in zip(views.values(), features, gradients, strict=True):
             view.add(x.numpy(), gradient.numpy(), 1.0 / len(samples), share, rows)
-    return {value: view.features() for value, view in views.items()}
+    found = {value: view.features() for value, view in views.items()}
+    return {value: found[source] for value, source in same.items() if source in found}
 
 
 class _View:
     """Gathers what is known of one tensor."""
 
-    def __init__(self, channels: int, mixed: bool, rng: np.random.Generator):
-        self.rng = rng
+    def __init__(self, channels: int, mixed: bool, rounded: bool, rng: np.random.Generator):
+        self.rng, self.rounded = rng, rounded
         self.second = np.zeros((channels, channels), np.float32)
         self.sensitivity = np.zeros((channels, channels), np.float32)
         self.rows: list[tuple] = []
-        self.extremes = np.zeros((0, channels), np.float32)
+        self.extremes: list[np.ndarray] = []
         self.directions = None
         if mixed:
             others = rng.standard_normal((channels, DIRECTIONS), np.float32)
@@ -116,25 +124,26 @@ class _View:
         chosen = self.rng.choice(len(flat), min(len(flat), rows), replace=False)
         self.rows.append((flat[chosen], g[chosen]))
         if self.directions is not None:
-            known = np.concatenate([self.extremes, flat])
-            reach = known @ self.directions
-            count = min(FARTHEST, len(known))
-            order = np.argpartition(reach, (count - 1, -count), axis=0)
-            self.extremes = known[np.unique([order[:count], order[-count:]])]
+            reach = flat @ self.directions
+            self.extremes.append(flat[np.unique([reach.argmin(axis=0), reach.argmax(axis=0)])])
 
     def features(self) -> Features:
         """Return what is known; a channel's ends are those that cost least at the outputs."""
         x, g = (np.concatenate(part) for part in zip(*self.rows, strict=True))
         weights = g.astype(np.float64) ** 2
         lows, highs = np.zeros(x.shape[1], np.float32), np.zeros(x.shape[1], np.float32)
-        for channel in range(x.shape[1]):
+        for channel in range(x.shape[1]) if self.rounded else ():
             values, weight = x[:, channel], weights[:, channel]
             low, high = min(values.min(), 0.0), max(values.max(), 0.0)
             if weight.any() and high - low > TINY:
                 counts, _ = np.histogram(values, BINS, (low, high), weights=weight)
                 low, high = best_range(counts, low, high)
                 lows[channel], highs[channel] = -low, high
-        return Features(self.second, self.sensitivity, lows, highs, self.extremes)
+        extremes = np.concatenate(self.extremes or [np.zeros((0, x.shape[1]), np.float32)])
+        if self.directions is not None and len(extremes) > FARTHEST:
+            order = np.argpartition(extremes @ self.directions, (FARTHEST, -FARTHEST), axis=0)
+            extremes = extremes[np.unique([order[:FARTHEST], order[-FARTHEST:]])]
+        return Features(self.second, self.sensitivity, lows, highs, extremes)
 
 
 def _window_sums(gradient: np.ndarray) -> list[np.ndarray]:
@@ -156,36 +165,68 @@ class RoundingCost:
     """
 
     def __init__(self, graph: Graph, freedom: Freedom, measured: dict[int, Features]):
-        self.freedom = freedom
-        self.seen = {
-            value: Features(*(tf.constant(array) for array in vars(features).values()))
-            for value, features in measured.items()
-        }
-        self.ranges: dict[int, set[int]] = {}  # what shares a range
+        self.freedom, self.measured = freedom, measured
+        ranges: dict[int, set[int]] = {}  # what shares a range
         self.kernels: list[Call] = []
         for call in graph.calls:
             layer = call.operation
             if is_written_and_read(call, measured):
                 self.kernels.append(call)
             elif isinstance(layer, ActivationQuantizer) and layer.fixed is None:
-                self.ranges.setdefault(id(layer), set()).update({call.inputs[0]} & set(measured))
+                ranges.setdefault(id(layer), set()).update({call.inputs[0]} & set(measured))
+        # All channels without a matrix are one vector, so that a large network is few operations.
+        self.mixed: list[tuple[int, int, int, Segment]] = []  # range, value, matrix, segment
+        plain: dict[str, list] = {name: [] for name in ("range", "factor", "low", "high", "cost")}
+        self.ranges = 0
+        for number, values in enumerate(filter(None, ranges.values())):
+            self.ranges = number + 1
+            for value in sorted(values):
+                seen = measured[value]
+                for part in freedom.segments[value]:
+                    if part.matrix is not None:
+                        self.mixed.append((number, value, part.matrix, part))
+                        continue
+                    own = slice(part.start, part.stop)
+                    plain["range"].append(np.full(part.stop - part.start, number))
+                    plain["factor"].append(part.factors)
+                    plain["low"].append(seen.lows[own])
+                    plain["high"].append(seen.highs[own])
+                    plain["cost"].append(np.diag(seen.sensitivity)[own])
+        self.plain = {name: np.concatenate(parts or [[]]) for name, parts in plain.items()}
 
     def __call__(self, basis: Basis):
         """Return the cost, a scalar tensor."""
-        total = tf.zeros(())
-        for values in filter(None, self.ranges.values()):
-            ends = [self._ends(basis, value) for value in values]
-            low, high = (_largest(tf.concat(side, 0)) for side in zip(*ends, strict=True))
-            step = (low + high) / LEVELS
-            for value in values:
-                total += step**2 / 12.0 * tf.reduce_sum(self._sensitivity(basis, value))
+        total = tf.reduce_sum(self._range_costs(basis)) if self.ranges else tf.zeros(())
         for call in self.kernels:
             total += self._kernel_cost(basis, call)
         return total
 
+    def _range_costs(self, basis: Basis):
+        """Return what each range's rounding costs."""
+        plain, numbers = self.plain, [self.plain["range"].astype(np.int32)]
+        factors = basis.factors(plain["factor"].astype(int))
+        lows = [tf.constant(plain["low"], tf.float32) * factors]
+        highs = [tf.constant(plain["high"], tf.float32) * factors]
+        costs = [tf.constant(plain["cost"], tf.float32) / factors**2]
+        for number, value, matrix, part in self.mixed:
+            x = tf.constant(self.measured[value].extremes[:, part.start : part.stop])
+            x = tf.reshape(tf.matmul(x, basis.matrices[matrix], transpose_b=True), (-1,))
+            every = tf.zeros_like(x, tf.int32)
+            lows.append(_largest(-x, every, 1))
+            highs.append(_largest(x, every, 1))
+            costs.append(tf.reduce_sum(self._sensitivity(basis, value, part))[None])
+            numbers.append(np.array([number], np.int32))
+        owners = tf.constant(np.concatenate(numbers))
+        low, high = (_largest(tf.concat(ends, 0), owners, self.ranges) for ends in (lows, highs))
+        cost = tf.math.unsorted_segment_sum(tf.concat(costs, 0), owners, self.ranges)
+        return ((low + high) / LEVELS) ** 2 / 12.0 * cost
+
     def _kernel_cost(self, basis: Basis, call: Call):
         """Of a kernel's own rounding: one step per output channel, inputs of their mean square."""
-        kernel, power = basis.kernel(call), self._power(basis, call.inputs[0])
+        kernel, source, value = basis.kernel(call), *call.inputs, *call.outputs
+        power = _joined(
+            [self._power(basis, source, part) for part in self.freedom.segments[source]]
+        )
         depthwise = isinstance(call.operation, keras.layers.DepthwiseConv2D)
         inner = list(range(len(kernel.shape) - (2 if depthwise else 1)))
         steps = tf.reduce_max(tf.abs(kernel), axis=inner) / KERNEL_LEVELS
@@ -193,51 +234,42 @@ class RoundingCost:
         power = tf.reduce_sum(tf.reshape(power, (groups, -1)), axis=1)
         power *= float(np.prod(kernel.shape[:-2]))
         variance = tf.reshape(steps**2, (groups, -1)) * power[:, None] / 12.0
-        sensitivity = self._sensitivity(basis, call.outputs[0])
+        sensitivity = _joined(
+            [self._sensitivity(basis, value, part) for part in self.freedom.segments[value]]
+        )
         return tf.reduce_sum(tf.reshape(variance, (-1,)) * sensitivity)
 
-    def _ends(self, basis: Basis, value: int):
-        """Return by how far the channels, or all that one matrix mixes, reach below and above 0."""
-        seen, lows, highs = self.seen[value], [], []
-        for part in self.freedom.segments[value]:
-            if part.matrix is None:
-                factor = basis.factors(part)
-                lows.append(seen.lows[part.start : part.stop] * factor)
-                highs.append(seen.highs[part.start : part.stop] * factor)
-            else:
-                x = seen.extremes[:, part.start : part.stop]
-                x = tf.reshape(tf.matmul(x, basis.matrices[part.matrix], transpose_b=True), (-1,))
-                lows.append(_largest(-x)[None])
-                highs.append(_largest(x)[None])
-        return tf.concat(lows, 0), tf.concat(highs, 0)
-
-    def _sensitivity(self, basis: Basis, value: int):
+    def _sensitivity(self, basis: Basis, value: int, part: Segment):
         """Return what the unit variance of each channel's error costs."""
-        found = []
-        for part in self.freedom.segments[value]:
-            known = self.seen[value].sensitivity[part.start : part.stop, part.start : part.stop]
-            if part.matrix is None:
-                found.append(tf.linalg.diag_part(known) / basis.factors(part) ** 2)
-            else:
-                inverse = basis.inverses[part.matrix]
-                found.append(tf.reduce_sum(inverse * tf.matmul(known, inverse), axis=0))
-        return tf.concat(found, 0)
+        own = slice(part.start, part.stop)
+        known = self.measured[value].sensitivity[own, own]
+        if part.matrix is None:
+            return tf.constant(np.diag(known)) / basis.factors(part.factors) ** 2
+        inverse = basis.inverses[part.matrix]
+        return tf.reduce_sum(inverse * tf.matmul(tf.constant(known), inverse), axis=0)
 
-    def _power(self, basis: Basis, value: int):
+    def _power(self, basis: Basis, value: int, part: Segment):
         """Return each channel's mean square."""
-        found = []
-        for part in self.freedom.segments[value]:
-            known = self.seen[value].second[part.start : part.stop, part.start : part.stop]
-            if part.matrix is None:
-                found.append(tf.linalg.diag_part(known) * basis.factors(part) ** 2)
-            else:
-                matrix = basis.matrices[part.matrix]
-                found.append(tf.reduce_sum(matrix * tf.matmul(matrix, known), axis=1))
-        return tf.concat(found, 0)
+        own = slice(part.start, part.stop)
+        known = self.measured[value].second[own, own]
+        if part.matrix is None:
+            return tf.constant(np.diag(known)) * basis.factors(part.factors) ** 2
+        matrix = basis.matrices[part.matrix]
+        return tf.reduce_sum(matrix * tf.matmul(matrix, tf.constant(known)), axis=1)
 
 
-def _largest(values):
-    """Return a smooth form of the largest element, from 0 up: a power mean, somewhat smaller."""
-    top = tf.stop_gradient(tf.reduce_max(values)) + TINY
-    shares = tf.nn.relu(values / top) ** SHARPNESS
-    return top * (tf.reduce_mean(shares) + TINY) ** (1.0 / SHARPNESS)
+def _largest(values, owners, count: int):
+    """Return a smooth form of each owner's largest value, from 0 up: a power mean.
+
+    Args:
+        values: (n,).
+        owners: Numbers below `count`, int32 (n,).
+    """
+    top = tf.stop_gradient(tf.nn.relu(tf.math.unsorted_segment_max(values, owners, count))) + TINY
+    shares = tf.nn.relu(values / tf.gather(top, owners)) ** SHARPNESS
+    mean = tf.math.unsorted_segment_mean(shares, owners, count)
+    return top * (mean + TINY) ** (1.0 / SHARPNESS)
+
+
+def _joined(parts: list):
+    return parts[0] if len(parts) == 1 else tf.concat(parts, 0)
