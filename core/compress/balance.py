@@ -8,7 +8,7 @@ codes, and their independent errors average out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -22,6 +22,7 @@ from core.compress.integer import float_form
 from core.compress.quantize import quantize_aware
 from core.compress.quantizers import rounding_off
 from core.compress.rounding_cost import RoundingCost, measure
+from core.compress.scheme import Scheme
 
 STEPS, LEARNING_RATE = 400, 0.01
 
@@ -42,7 +43,11 @@ class Balanced:
 
 
 def balance(
-    model, samples: Sequence[np.ndarray], *, limit: int = 32
+    model,
+    samples: Sequence[np.ndarray],
+    *,
+    exceptions: Mapping[str, str] | None = None,
+    limit: int = 32,
 ) -> tuple[keras.Model, Balanced]:
     """Return a float network with equal outputs whose features are cheaper to round.
 
@@ -52,12 +57,14 @@ def balance(
     Args:
         model: A functional Keras model; it is not changed.
         samples: Network inputs, float32 (H, W, C), without a batch axis.
+        exceptions: Of the `Scheme` it will be quantized by.
         limit: Samples at most, evenly chosen.
 
     Returns:
         The network of plain layers, and what was chosen.
     """
-    quantized = quantize_aware(float_form(quantize_aware(model)))
+    scheme = Scheme(exceptions=exceptions or {})
+    quantized = quantize_aware(float_form(quantize_aware(model, scheme)), scheme)
     graph = graph_of(quantized)
     freedom = freedom_of(graph)
     if not freedom:

@@ -84,16 +84,26 @@ def measure(
         value: _View(tensor.shape[-1], freedom.has_matrix(value), value in rounded, rng)
         for value, tensor in tensors.items()
     }
-    rows = -(-ROWS // len(samples))
-    for sample in samples:
-        inputs = tf.constant(sample[None])
+
+    # A graph, since step by step TensorFlow has no gradient of a grouped kernel without oneDNN.
+    @tf.function(reduce_retracing=True)
+    def derivatives(inputs, seed):
         with tf.GradientTape() as tape:
             tape.watch(inputs)
             features, outputs = probe(inputs, training=False)
-            signs = [rng.choice(np.array((-1, 1), np.float32), size=out.shape) for out in outputs]
-            probed = tf.add_n([tf.reduce_sum(o * s) for o, s in zip(outputs, signs, strict=True)])
+            probed = tf.zeros(())
+            for number, output in enumerate(outputs):
+                noise = tf.random.stateless_normal(tf.shape(output), (seed, number))
+                probed += tf.reduce_sum(output * tf.sign(noise))
         gradients = tape.gradient(probed, features, unconnected_gradients="zero")
-        share = 1.0 / (len(samples) * sum(sign.size for sign in signs))
+        return features, gradients, tf.add_n([tf.size(output) for output in outputs])
+
+    rows = -(-ROWS // len(samples))
+    for number, sample in enumerate(samples):
+        features, gradients, size = derivatives(
+            tf.constant(sample[None]), tf.constant(seed + number)
+        )
+        share = 1.0 / (len(samples) * int(size))
         for view, x, gradient in zip(views.values(), features, gradients, strict=True):
             view.add(x.numpy(), gradient.numpy(), 1.0 / len(samples), share, rows)
     found = {value: view.features() for value, view in views.items()}

@@ -182,7 +182,7 @@ class Quantize(Stage):
         if self._own["equalize"] or (has_instance_norms(model) and "clusters" not in self.keep):
             model, _ = equalize(model, samples)
         if self._own["balance"]:
-            model, _ = balance(model, samples)
+            model, _ = balance(model, samples, exceptions=self.scheme.exceptions)
         self._teacher = copied(model)
         quantized = quantize_aware(model, self.scheme, keep=self.keep)
         calibrate(quantized, samples)

@@ -49,7 +49,8 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def integer(trained):
-    return found("export", trained, "--precision", "int8", "--io", "uint8")["file"]
+    chosen = ["--precision", "int8", "--io", "uint8", "--samples", 12]
+    return found("export", trained, *chosen)["file"]
 
 
 def pixels(path) -> np.ndarray:
@@ -88,7 +89,8 @@ def test_the_integer_file_holds_and_enlarges_pictures_larger_than_its_tile(
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_a_file_of_open_size_takes_whole_pictures(trained, precision, tmp_path):
     file = tmp_path / "open.tflite"
-    superres("export", trained, "--precision", precision, "--open-size", "--out", file)
+    chosen = ["--precision", precision, "--samples", 12, "--open-size"]
+    superres("export", trained, *chosen, "--out", file)
     found("verify", file, "--data", "sample", "--run", trained)
     timed = found("benchmark", file, "--calls", 2)["results"]
     assert timed[0]["median_ms"] > 0

@@ -14,6 +14,7 @@ from core.compress.quantize import quantize_aware
 from core.compress.ranges import calibrate
 from core.compress.scheme import Scheme
 from core.engines import output_error, signal_to_noise
+from core.errors import UserError
 
 
 def stream(x):
@@ -142,3 +143,16 @@ def test_the_choice_is_the_same_every_time():
     first, second = (balance(uneven(gated), zoo.inputs())[0] for _ in range(2))
     for one, other in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_what_stays_in_float_is_left_alone_and_need_not_be_known():
+    def unknown(x):
+        x = layers.Conv2D(4, 1, name="first")(x)
+        return layers.Conv2D(3, 1, name="last")(layers.Activation("softsign", name="odd")(x))
+
+    model = zoo.build(unknown)
+    with pytest.raises(UserError, match="odd"):
+        balance(model, zoo.inputs())
+    balanced, _ = balance(model, zoo.inputs(), exceptions={"odd": "float"}, limit=2)
+    exact = (zoo.outputs_of(m, zoo.inputs()) for m in (model, balanced))
+    assert output_error(*exact) < 1e-5
