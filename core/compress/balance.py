@@ -41,6 +41,11 @@ class Balanced:
     before: float
     after: float
 
+    @property
+    def share(self) -> float:
+        """Which part of the expected error is left."""
+        return self.after / self.before if self.before > 0 else 1.0
+
 
 def balance(
     model,
@@ -67,7 +72,7 @@ def balance(
     quantized = quantize_aware(float_form(quantize_aware(model, scheme)), scheme)
     graph = graph_of(quantized)
     freedom = freedom_of(graph)
-    if not freedom:
+    if not freedom or not len(samples):  # calibration says what is missing
         return float_form(quantized), Balanced(0, 0, 0.0, 0.0)
     chosen = [np.asarray(s, np.float32) for s in samples][:: -(-len(samples) // limit)]
     with rounding_off(quantized):

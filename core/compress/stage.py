@@ -78,6 +78,12 @@ def copied(model) -> keras.Model:
     return clone
 
 
+def holds_pattern(compress: Mapping[str, Any]) -> bool:
+    """Return whether a run's kernels hold zeros or clusters, which mixing channels would undo."""
+    done = {compress.get("method"), *(compress.get("after") or ())}
+    return bool(done & {"prune", "cluster"})
+
+
 _KINDS = (
     (bool, bool, "true or false"),
     (int, int, "a whole number"),

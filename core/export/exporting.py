@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.compress.scheme import floating_layers
+from core.compress.stage import holds_pattern
 from core.documents import read_json
 from core.errors import CheckFailed, UserError, one_of
 from core.export import CALIBRATED, CALIBRATORS, IO_TYPES, PRECISIONS
@@ -113,6 +114,8 @@ def export(
             "--equalize, --balance and --correct-bias are for the post-training int8 export of a "
             "float run; leave them off."
         )
+    if balance and holds_pattern(run.config.compress):
+        raise UserError(f"{run.path}: --balance would undo its zeros or clusters; leave it off.")
     if trained and precision == "int8":
         notes.append("the ranges are those of the quantization-aware training")
     elif precision in CALIBRATED:
@@ -122,7 +125,8 @@ def export(
         notes.append(f"calibrated with {source}")
     equalize |= "equalize" in task.int8_repairs
     evened = own_path and evens_channels(model, equalize)
-    balanced = own_path and not trained and (balance or "balance" in task.int8_repairs)
+    balance |= "balance" in task.int8_repairs and not holds_pattern(run.config.compress)
+    balanced = own_path and not trained and balance
     if own_path:
         model, widened = integer_network(
             model,
@@ -277,10 +281,7 @@ def integer_network(
             notes.append(f"{len(pairs)} pairs of layers equalized")
         if rebase:
             model, found = balance(model, calibration)
-            notes.append(
-                f"{found.matrices} matrices and {found.factors} factors of channels balanced: the "
-                f"expected rounding error is {found.after / max(found.before, 1e-30):.2f} of before"
-            )
+            notes.append(f"balanced: {found.share:.2f} of the expected rounding error is left")
         model = calibrated_network(model, calibration, pixels, observer)
     folded, widened = integer_form(model)
     if correct_bias:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from core.compress.stage import holds_pattern
 from core.compress.stages import stage_of
 from core.config import TrainConfig
 from core.data.index import Index
@@ -100,7 +101,7 @@ def plan_chain(
         usual = defaults.pop("training", {})
         if "cluster" in after:
             defaults.pop("equalize", None)  # it would undo the clusters
-        if {"prune", "cluster"} & set(after):
+        if holds_pattern({"after": after}):
             defaults.pop("balance", None)  # and the zeros
         chosen = {**defaults, **choices.get(method, {})}
         compress = {"method": method, "choices": chosen, "after": after}

@@ -112,6 +112,24 @@ def test_what_earlier_methods_reached_is_not_undone_by_default(source, tmp_path,
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stage", ["1_prune", "2_cluster"])
+def test_a_run_with_zeros_or_clusters_is_not_balanced(
+    whole, stage, toy_data, tmp_path, monkeypatch
+):
+    from core.export import exporting
+
+    task, run = ToyTask(), RunFolder(whole / "stages" / stage)
+    file, inputs = tmp_path / "a.tflite", task.calibration_inputs(toy_data, run.card, 4)
+    monkeypatch.setattr(exporting, "calibration_samples", lambda *_: (inputs, "toys"))
+    with pytest.raises(UserError, match="--balance would undo its zeros or clusters"):
+        exporting.export(task, run, "int8", data="toys", balance=True, out=file)
+    assert not file.exists()
+    task.int8_repairs = ("balance",)
+    made = exporting.export(task, run, "int8", data="toys", out=file)
+    assert file.exists() and not any("balanced" in note for note in made.notes)
+
+
+@pytest.mark.slow
 def test_a_compressed_run_is_compressed_on_and_remembers(whole, toy_data, tmp_path):
     clustered = RunFolder(whole / "stages" / "2_cluster")
     (plan,) = plan_chain(ToyTask(), clustered, ["quantize"], tmp_path / "run")
