@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,9 @@ from core.command_line.quiet import load_tensorflow
 from core.command_line.tables import say, show_json
 from core.command_line.training import run_training
 from core.errors import UserError
+
+# So many equal scores, and no loss below this share of the first, are no accident.
+VALIDATIONS, STILL = 3, 0.95
 
 
 def train(
@@ -79,6 +83,13 @@ def train(
     if best is not None:
         where = f"epoch {int(best['epoch'])} of {len(rows)}"
         say(f"Best: {task.headline} {value:.4f} on the validation samples, {where}.")
+    if learned_nothing(rows, f"val_{task.headline}"):
+        rate = run.config.learning_rate
+        say(
+            f"Warning: every validation gave the same {task.headline} and the loss did not fall: "
+            "nothing was learned. A high learning rate can switch all units off for good; try "
+            f"{rate / 4:g} in place of {rate:g}."
+        )
     say(f"Saved: {run.path}")
     _say_next(program_name(ctx), run.path, run.config.data, run.config.format)
 
@@ -201,6 +212,19 @@ def best_row(rows: list[dict], metric: str, mode: str) -> dict | None:
     if not measured:
         return None
     return (max if mode == "max" else min)(measured, key=lambda row: row[metric])
+
+
+def learned_nothing(rows: Sequence[Mapping[str, float]], headline: str) -> bool:
+    """Return whether a training moved neither its score nor its loss, as where all ReLUs are off.
+
+    Args:
+        rows: Of the history, one per epoch; those of validated epochs have the headline.
+        headline: Key of the score.
+    """
+    scores = [row[headline] for row in rows if headline in row]
+    losses = [row["loss"] for row in rows if "loss" in row]
+    still = len(scores) >= VALIDATIONS and len(set(scores)) == 1
+    return still and len(losses) > 1 and min(losses[1:]) > STILL * losses[0]
 
 
 def _say_next(program: str, run: Path, data: str, format: str = "auto") -> None:

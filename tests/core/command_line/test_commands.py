@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import yaml
 
+from core.command_line.train import learned_nothing
 from core.run_folder import RunFolder
 
 # --- train ------------------------------------------------------------------------------------
@@ -29,6 +30,28 @@ def test_a_training_says_defaults_result_and_next_steps(toy, toy_data, tmp_path)
     assert lines[2].startswith("Best: accuracy 0.") and lines[2].endswith("epoch 1 of 1.")
     assert lines[-2] == f"Next: toy evaluate {out} --data {toy_data}"
     assert RunFolder(out).config.steps_per_epoch == 2
+
+
+def test_a_training_that_learned_nothing_says_so(toy, toy_data, tmp_path):
+    still = ("--epochs", 3, "--learning-rate", 1e-12, "--set", "validate_every=1")
+    result = toy("train", "--data", toy_data, *still, "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.stderr
+    assert "Warning: every validation gave the same" in result.stdout
+    assert "try 2.5e-13 in place of 1e-12" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "scores, losses, nothing",
+    [
+        ([32.43] * 3, [6.6, 6.4, 6.5], True),
+        ([1.0] * 3, [0.5, 0.2, 0.1], False),  # perfect from the start, and still learning
+        ([32.43, 32.43, 32.5], [6.6, 6.4, 6.5], False),
+        ([32.43] * 2, [6.6, 6.5], False),  # too few to tell
+    ],
+)
+def test_learning_nothing_shows_in_scores_and_losses(scores, losses, nothing):
+    rows = [{"loss": a, "val_psnr": b} for a, b in zip(losses, scores, strict=True)]
+    assert learned_nothing(rows, "val_psnr") is nothing
 
 
 def test_resume_needs_the_folder_only_and_may_raise_the_epochs(toy, run_copy):
