@@ -84,7 +84,7 @@ class SuperResolution(Task):
         "network": "abpn",  # which starts as the nearest neighbour, so minutes are enough
         "variant": "x2",
         "epochs": 40,
-        "learning_rate": 2e-3,
+        "learning_rate": 1e-3,
         "schedule": "cosine",
         "final_learning_rate": 1e-5,
         "validate_every": 10,
