@@ -39,7 +39,7 @@ class PersonReid(Task):
     headline = "map"
     int8_tolerance = 0.02
     compares_results = True
-    calibration_observer = "mse"  # instance norms make features whose extremes are few and far
+    calibration_observer = "mse"  # a few extremes would coarsen the steps of all others
     int8_repairs = ("equalize",)  # pointwise and depthwise pairs, all before instance norms
     # The official recipe of x1.0: fine-tuning with label-smoothed cross entropy.
     defaults = {

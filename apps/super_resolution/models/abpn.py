@@ -48,8 +48,8 @@ def abpn(
 
     The anchor repeats the input for each sub-pixel, so the network learns what to add to the
     nearest neighbour; a residual in image space loses less to 8 bits than one between features.
-    It starts as nothing, other than published (Glorot normal): a random one is first of all made
-    smaller, and the quickest way, taken within ten steps, is to switch the ReLUs before it off.
+    The last layer starts as zeros, other than published (Glorot normal): training first makes
+    a random residual smaller, and within ten steps does so by switching off the ReLUs before it.
 
     Args:
         variant: One of `VARIANTS`.
