@@ -143,20 +143,19 @@ class ActivationQuantizer(Range, keras.layers.Layer):
     def _learn(self, inputs, low, high):
         """Round with gradients for the range, and keep the range it has now.
 
-        S. Esser et al., "Learned step size quantization", ICLR 2020 (arXiv:1902.08153, Eq. 3), here
-        with two ends in place of a step: rounding passes gradients on, cutting off does not.
+        S. Esser et al., "Learned step size quantization", ICLR 2020 (arXiv:1902.08153), here with
+        two ends in place of a step: rounding passes gradients on, cutting off does not.
         """
         ends = tf.convert_to_tensor(self.start) * tf.exp(LEARNING_SPEED * self.shift)
-        if self.symmetric:
-            ends = tf.stack((-ends[1], ends[1]))
         frozen = tf.convert_to_tensor(self.frozen)
-        ends = frozen * tf.stack((low, high)) + (1.0 - frozen) * ends
-        self.minimum.assign(tf.stop_gradient(ends[0]))
-        self.maximum.assign(tf.stop_gradient(ends[1]))
-        top = 2.0**self.bits - (2.0 if self.symmetric else 1.0)
-        step = tf.maximum((ends[1] - ends[0]) / top, SMALLEST_STEP)
-        zero = _rounded(-ends[0] / step)
-        return step * (tf.clip_by_value(_rounded(inputs / step) + zero, 0.0, top) - zero)
+        seen_low, seen_high = tf.unstack(ends)
+        if self.symmetric:
+            seen_low = -seen_high
+        low = frozen * low + (1.0 - frozen) * seen_low
+        high = frozen * high + (1.0 - frozen) * seen_high
+        self.minimum.assign(tf.stop_gradient(low))
+        self.maximum.assign(tf.stop_gradient(high))
+        return _learnable(inputs, low, high, self.bits, self.symmetric)
 
     def _nudge(self, inputs, low, high, ties: str):
         """Return what moves ties, and nothing else, to the side they belong to."""
@@ -213,9 +212,42 @@ class ActivationQuantizer(Range, keras.layers.Layer):
         }
 
 
-def _rounded(values):
-    """Round; the gradient is that of the identity."""
-    return values + tf.stop_gradient(tf.round(values) - values)
+def _learnable(values, low, high, bits: int, symmetric: bool):
+    """Round, with the gradients of a learned range (Esser et al., Eq. 3, for two ends).
+
+    Written out, since what differentiation makes of rounding, cutting off and scaling passes over
+    the values five times as often.
+
+    Args:
+        values: A float32 tensor.
+        low: Lower end of the range, float32 ().
+        high: Upper end.
+    """
+    top = 2.0**bits - (2.0 if symmetric else 1.0)
+    codes = {"num_bits": bits, "narrow_range": symmetric}
+
+    @tf.custom_gradient
+    def rounded(values, low, high):
+        outputs = tf.quantization.fake_quant_with_min_max_vars(values, low, high, **codes)
+
+        def gradient(upstream):
+            inside, below, above = tf.quantization.fake_quant_with_min_max_vars_gradient(
+                upstream, values, low, high, **codes
+            )
+            step = tf.maximum((high - low) / top, SMALLEST_STEP)
+            start = low / step
+            zero = -tf.round(start)
+            moved, inwards = (tf.reshape(x, (1, -1)) for x in (outputs - values, inside))
+            by_step = tf.squeeze(tf.matmul(moved, inwards, transpose_b=True)) / step
+            by_step += above * (top - zero) - below * zero
+            # Where zero lies moves what is cut off, and nothing else.
+            by_start = step * (below + above)
+            by_width = (by_step - by_start * start / step) / top
+            return inside, by_start / step - by_width, by_width
+
+        return outputs, gradient
+
+    return rounded(values, low, high)
 
 
 def percentile_range(values: np.ndarray, percentile: float) -> tuple[float, float]:

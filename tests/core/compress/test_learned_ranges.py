@@ -3,11 +3,12 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from core.compress.distill import Distiller
 from core.compress.freezing import FreezeRanges
 from core.compress.quantize import quantize_aware
-from core.compress.quantizers import ActivationQuantizer
+from core.compress.quantizers import LEARNING_SPEED, ActivationQuantizer
 from core.compress.ranges import calibrate
 from core.compress.scheme import Scheme
 from core.compress.stages import Quantize
@@ -37,6 +38,38 @@ def test_training_rounds_to_the_codes_of_inference():
     np.testing.assert_allclose(
         layer(values(), training=True), layer(values(), training=False), atol=1e-6
     )
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_gradients_are_those_of_learned_step_sizes(bits):
+    """By differentiating the formula itself, rounding taken for the identity."""
+    layer = quantizer(-1.0, 1.7, bits=bits)
+    x, upstream = (tf.constant(values(seed) * 1.5) for seed in (3, 4))
+    start = tf.constant(layer.start)
+
+    def by_formula(x, shift):
+        low, high = tf.unstack(start * tf.exp(LEARNING_SPEED * shift))
+        low = -high if layer.symmetric else low
+        top = 2.0**bits - (2.0 if layer.symmetric else 1.0)
+        step = (high - low) / top
+        zero = straight_through(-low / step)
+        return step * (straight_through(tf.clip_by_value(x / step + zero, 0.0, top)) - zero)
+
+    found = []
+    for function in (lambda x, _: layer(x, training=True), by_formula):
+        shift = layer.shift.value if function is not by_formula else tf.zeros(2)
+        with tf.GradientTape() as tape:
+            tape.watch((x, shift))
+            loss = tf.reduce_sum(function(x, shift) * upstream)
+        found.append(tape.gradient(loss, (x, shift)))
+    (by_input, by_range), (expected, expected_range) = found
+    np.testing.assert_allclose(by_input, expected, rtol=1e-6)
+    assert np.mean(by_input == 0) > 0.1  # what was cut off
+    np.testing.assert_allclose(by_range, expected_range, rtol=1e-3)
+
+
+def straight_through(x):
+    return x + tf.stop_gradient(tf.round(x) - x)
 
 
 def test_a_range_that_cuts_off_grows_and_one_too_wide_shrinks():
