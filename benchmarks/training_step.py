@@ -35,6 +35,7 @@ def main() -> None:
     from core.compress.pruning import Pruner, PruningPlan
     from core.compress.quantize import quantize_aware
     from core.compress.ranges import calibrate
+    from core.compress.scheme import Scheme
     from core.compress.stage import copied
     from core.export.benchmark import compare
 
@@ -61,14 +62,19 @@ def main() -> None:
 
         return step
 
-    quantized = quantize_aware(model)
-    calibrate(quantized, inputs[:2])
+    quantized, learned = (
+        quantize_aware(model, Scheme(observer=observer))
+        for observer in ("moving_average", "learned")
+    )
+    for network in (quantized, learned):
+        calibrate(network, inputs[:2])
     pruned = copied(model)
     # The mask update itself is due every `frequency` steps; here at the first one only.
     pruner = Pruner(pruned, PruningPlan(schedule="constant", begin_step=1, frequency=10**6))
     steps = {
         "plain": step_of(model),
         "quantize": step_of(quantized),
+        "quantize, ranges learned": step_of(learned),
         "prune": step_of(pruned, pruner.before_step),
         "cluster": step_of(cluster_aware(model, ClusterPlan())),
     }
@@ -76,7 +82,7 @@ def main() -> None:
     print(f"{model.name} at {size[0]}x{size[1]}, batch {options.batch}, {options.rounds} rounds")
     for name, result in found.items():
         milliseconds = result.timing.median_ms
-        print(f"  {name:10s} {milliseconds:8.1f} ms   {1 / result.ratio:5.2f} of the plain step")
+        print(f"  {name:24s} {milliseconds:8.1f} ms   {1 / result.ratio:5.2f} of the plain step")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -101,15 +102,26 @@ def score(results: Iterable[tuple[Sample, np.ndarray]], card: ModelCard) -> Scor
     return Scores(summary, rows, protocol)
 
 
-def same_hits(reference, results, card: ModelCard) -> tuple[float, float]:
+class SameHits(NamedTuple):
+    """How far two networks rank a gallery alike, shares in 0..1.
+
+    Attributes:
+        first: Of queries with the same picture as first hit.
+        person: Of queries whose first hits show the same person, if not in the same picture.
+        ten: Of the first ten hits that both have.
+    """
+
+    first: float
+    person: float
+    ten: float
+
+
+def same_hits(reference, results, card: ModelCard) -> SameHits:
     """Return how far two networks rank a gallery alike.
 
     Args:
         reference, results: (sample, embedding) of the same samples by two networks.
         card: Names the distance.
-
-    Returns:
-        Share of queries with the same first hit, and share of the first ten that both have.
     """
     from apps.person_reid.ranking import top_k
 
@@ -120,9 +132,13 @@ def same_hits(reference, results, card: ModelCard) -> tuple[float, float]:
         places, _ = top_k(query.embeddings, gallery.embeddings, k, metric)
         hits.append(places)
     ours, theirs = hits
-    first = float(np.mean(ours[:, 0] == theirs[:, 0]))
+    same = ours[:, 0] == theirs[:, 0]
+    persons = gallery.values("person")
+    mine, other = persons[ours[:, 0]], persons[theirs[:, 0]]
+    # What no query looks for may be strangers, who share a number.
+    alike = same | ((mine == other) & np.isin(mine, query.values("person")))
     shared = [len(np.intersect1d(a, b)) / len(a) for a, b in zip(ours, theirs, strict=True)]
-    return first, float(np.mean(shared))
+    return SameHits(float(np.mean(same)), float(np.mean(alike)), float(np.mean(shared)))
 
 
 def _single_shot(query: Embedded, gallery: Embedded, metric: str) -> Scores:

@@ -83,7 +83,9 @@ def train(
     if best is not None:
         where = f"epoch {int(best['epoch'])} of {len(rows)}"
         say(f"Best: {task.headline} {value:.4f} on the validation samples, {where}.")
-    if learned_nothing(rows, f"val_{task.headline}"):
+    # A network that started from another run's weights may be as good as it gets.
+    fresh = run.config.initial_weights is None
+    if fresh and learned_nothing(rows, f"val_{task.headline}"):
         rate = run.config.learning_rate
         say(
             f"Warning: every validation gave the same {task.headline} and the loss did not fall: "

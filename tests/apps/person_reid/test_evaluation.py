@@ -83,9 +83,19 @@ def test_samples_without_queries_are_refused():
         score([], CARD)
 
 
+def without(rows, *ids) -> list:
+    """Return the embeddings with those of some far away."""
+    return [(s, -99 * e if s.id in ids else e) for s, e in rows]
+
+
 def test_networks_that_rank_alike_agree():
     one = results(*ROWS)
-    assert same_hits(one, results(*ROWS), CARD) == (1.0, 1.0)
-    other = [(s, -3 * e if s.id == "1" else e) for s, e in one]  # the nearest goes far away
-    first, ten = same_hits(one, other, CARD)
-    assert first == 0.0 and ten == 1.0
+    assert same_hits(one, results(*ROWS), CARD) == (1.0, 1.0, 1.0)
+    assert same_hits(one, without(one, "1"), CARD) == (0.0, 0.0, 1.0)
+    assert same_hits(one, without(one, "1", "2"), CARD) == (0.0, 1.0, 1.0)  # of the same person
+
+
+def test_two_strangers_of_one_number_are_not_the_same_person():
+    one = results(*ROWS[:1], (0, 1, "gallery", 0.01), (0, 2, "gallery", 0.02), *ROWS[1:])
+    assert same_hits(one, without(one, "1"), CARD).person == 0.0
+    assert same_hits(one, one, CARD).person == 1.0

@@ -38,6 +38,10 @@ def test_a_training_that_learned_nothing_says_so(toy, toy_data, tmp_path):
     assert result.exit_code == 0, result.stderr
     assert "Warning: every validation gave the same" in result.stdout
     assert "try 2.5e-13 in place of 1e-12" in " ".join(result.stdout.split())
+    # One that goes on from there may be as good as it gets.
+    start = ("--initial-weights", tmp_path / "run")
+    result = toy("train", "--data", toy_data, *still, *start, "--out", tmp_path / "on")
+    assert result.exit_code == 0 and "Warning" not in result.stdout
 
 
 @pytest.mark.parametrize(
