@@ -152,6 +152,10 @@ def compress(
         for row in rows
     ]  # fmt: skip
     show_table(("stage", *columns), table, title=f"{source.path} → {out}")
+    for row in rows:
+        if row["agreement"]:
+            alike = "; ".join(f"{one['check']} {one['share']:.1%}" for one in row["agreement"])
+            say(f"{row['stage'].capitalize()}, beside the network before: {alike}.")
     split = index.held_out()
     say(f"Measured with Keras on the {split} samples of {index.root}; files as TFLite.")
     say(f"Saved: {out}")
@@ -225,20 +229,28 @@ def _fitting_precision(plan: StagePlan) -> str:
 
 
 def compared(task: Task, runs: Sequence[RunFolder], index: Index) -> list[dict[str, Any]]:
-    """Return a row a run: metric, kernels and sizes; the last run keeps what changed."""
+    """Return a row a run: metric, likeness to the first, kernels, sizes; the last keeps changes."""
     from core.command_line.progress import track
     from core.compress.analysis import compare, compressed_size, kernel_table, most_values
     from core.engines import KerasEngine
-    from core.evaluate import evaluate
+    from core.evaluate import run as run_on
     from core.export.exporting import deployable, plain_file
     from core.export.report_compression import record_changes
 
     held_out = index.split(index.held_out())
-    rows, files = [], []
+    rows, files, first = [], [], None
     with track(len(runs) * len(held_out), "comparing") as advance:
         for run in runs:
             model, card = deployable(task, run, open_size=True)
-            scores = evaluate(task, KerasEngine(model, card), held_out, quick=True, advance=advance)
+            samples = task.matched(held_out, card).samples
+            results = run_on(task, KerasEngine(model, card), samples, advance=advance)
+            agreement = []
+            if task.compares_results:
+                kept = list(results)
+                first, results = first or kept, iter(kept)
+                if kept is not first:
+                    agreement = task.agreement(first, kept, card)
+            scores = task.score(results, card, quick=True)
             precision, file = plain_file(run, model, card)
             files.append(file)
             kernels = kernel_table(files[-1])
@@ -248,6 +260,7 @@ def compared(task: Task, runs: Sequence[RunFolder], index: Index) -> list[dict[s
                     "stage": run.config.compress.get("method") or "before",
                     "run": run.path,
                     "value": scores.summary[task.headline],
+                    "agreement": [{"check": what, "share": share} for what, share, _ in agreement],
                     "precision": precision,
                     "non_zero": sum(k.parameters - k.zeros for k in kernels) / max(weights, 1),
                     "most_values": most_values(model),

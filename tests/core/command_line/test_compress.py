@@ -98,6 +98,27 @@ def test_json_is_pure_and_tells_every_stage(toy, toy_run, toy_data, tmp_path):
     assert (config.epochs, config.steps_per_epoch) == (1, 2)
 
 
+def test_where_results_are_compared_their_likeness_to_the_first_is_told(
+    toy, toy_run, tmp_path, monkeypatch
+):
+    asked = []
+
+    def agreement(self, reference, results, card):
+        assert [sample.id for sample, _ in reference] == [sample.id for sample, _ in results]
+        asked.append((reference, results))
+        return [("halves told alike", len(asked) / 4, 1.0)]
+
+    monkeypatch.setattr(type(small_task.TASK), "compares_results", True)
+    monkeypatch.setattr(type(small_task.TASK), "agreement", agreement)
+    out = tmp_path / "run"
+    result = toy("compress", toy_run, "--method", "prune,quantize", "--quick", "--out", out)
+    assert result.exit_code == 0, result.stderr
+    assert "Prune, beside the network before: halves told alike 25.0%." in result.stdout
+    assert "Quantize, beside the network before: halves told alike 50.0%." in result.stdout
+    (first, pruned), (reference, quantized) = asked
+    assert reference is first and quantized is not pruned
+
+
 def test_sixteen_bit_activations_lead_to_their_own_precision(toy, toy_run, tmp_path):
     out = tmp_path / "run"
     arguments = ["compress", toy_run, "--method", "quantize", "--out", out, "--quick"]
