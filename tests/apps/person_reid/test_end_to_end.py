@@ -91,9 +91,9 @@ def test_training_with_the_quantizers_learns_from_the_float_network(trained, tmp
 
     (plan,) = plan_chain(TASK, RunFolder(trained), ("quantize",), tmp_path / "aware")
     choices = plan.config.compress["choices"]
-    assert choices["teacher_weight"] == 1.0 and choices["task_weight"] == 0.0
+    assert choices["teacher_distance"] == "mse" and choices["task_weight"] == 0.0
     assert choices["observer"] == "learned" and choices["equalize"]
-    assert plan.config.learning_rate == 1e-4
+    assert plan.config.learning_rate == 2e-4
 
 
 def test_a_checkpoint_of_the_zoo_is_imported_by_what_it_holds(tmp_path):
