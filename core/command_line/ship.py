@@ -122,7 +122,9 @@ def verify(
     run: Annotated[
         Path | None,
         typer.Option(
-            metavar="RUN", help="The Keras network to compare with. (default: whose file it is)"
+            metavar="RUN",
+            help="The Keras network to compare with: whose file it is (the default), or what that "
+            "was compressed from.",
         ),
     ] = None,
     samples: Annotated[int | None, opt.SAMPLES] = None,

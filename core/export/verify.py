@@ -56,7 +56,8 @@ def verify(
     Args:
         task: The file's domain.
         path: The .tflite file.
-        run: The run it was exported from; None looks for it around the file.
+        run: The run it was exported from, or one that was compressed to that; None looks for it
+            around the file.
         data, format, split: Held-out samples; None takes the data of the run's training.
         samples: At most so many samples, evenly chosen; None takes all.
         advance: Called with numbers of evaluated samples, for a progress bar.
@@ -89,7 +90,8 @@ def verify(
             "labels were not compared with the Keras network; pass --run"
         )
     elif files:
-        engines |= _compare_network(result, task, content, document, run, files, index)
+        earlier = _compressed_from(path, run)
+        engines |= _compare_network(result, task, content, document, run, files, index, earlier)
     if index is not None and engines:
         _compare_metrics(result, task, engines, index, advance, partly=samples is not None)
     if run is not None:
@@ -107,6 +109,19 @@ def _find_run(task: Task, path: Path, run) -> RunFolder | None:
         return RunFolder(run, app=task.name)
     around = path.resolve().parent.parent
     return RunFolder(around, app=task.name) if (around / "config.yaml").is_file() else None
+
+
+def _compressed_from(path: Path, run: RunFolder) -> bool:
+    """Return whether the run a file lies in was compressed from another, at once or in stages."""
+    here = path.resolve().parent.parent
+    while here != run.path.resolve() and (here / "config.yaml").is_file():
+        config = RunFolder(here).config
+        if not config.compress or not config.initial_weights:
+            return False
+        here = Path(config.initial_weights).resolve()
+        if here == run.path.resolve():
+            return True
+    return False
 
 
 def _shapes(files: Mapping[str, LiteRTEngine]) -> tuple[tuple | None, list[tuple]]:
@@ -162,8 +177,12 @@ def _compare_network(
     run: RunFolder,
     files: Mapping[str, LiteRTEngine],
     index: Index | None,
+    earlier: bool,
 ) -> dict[str, Engine]:
-    """Compare a file with the network of its run; return that, as "keras", if they compare."""
+    """Compare a file with the network of its run; return that, as "keras", if they compare.
+
+    Of an `earlier` run, which was compressed to the file's, only results can be the same.
+    """
     file = next(iter(files.values()))
     if file.card.channels != run.card.channels:
         result.notes.append("not compared with Keras: the run's network takes other channels")
@@ -177,6 +196,13 @@ def _compare_network(
         given = np.stack([task.network_input(sample, file.card) for sample in chosen])
     current = sha256(run.file("model.keras"))
     result.subject["model_sha256"] = current
+    if earlier:
+        result.notes.append(
+            f"compared with {run.path}, the run it was compressed from: by results, not by kernels"
+        )
+        if samples is not None and given is not None:
+            _compare_outputs(result, content, keras, files, samples, given)
+        return {"keras": keras}
     fresh = document.get("model_sha256") == current
     result.add("exported from the run's present weights", "yes" if fresh else "no", "yes", fresh)
     beside = Beside(content, model, card, result.precision, samples)

@@ -76,6 +76,22 @@ def test_what_changed_is_kept_for_the_report(small):
     assert changes["most different values in a kernel"]["after"] <= 5
 
 
+def test_a_file_is_compared_with_the_run_before_by_its_results(small, toy, toy_run):
+    out, _ = small
+    file = toy("export", out, "--precision", "int8", "--overwrite", "--json")
+    checks = {}
+    for run in (out, out / "stages" / "1_prune", toy_run):
+        arguments = ("verify", json.loads(file.stdout)["file"], "--run", run, "--json")
+        found = json.loads(toy(*arguments).stdout)
+        checks[run] = {row["check"] for row in found["rows"]}
+        told = "the run it was compressed from: by results" in " ".join(found["notes"])
+        assert told is (run != out)
+    assert "kernels as the run's" in checks[out]
+    for run in (out / "stages" / "1_prune", toy_run):
+        assert checks[run] >= {"output error, XNNPACK", "accuracy, XNNPACK"}
+        assert not checks[run] & {"kernels as the run's", "exported from the run's present weights"}
+
+
 def test_json_is_pure_and_tells_every_stage(toy, toy_run, toy_data, tmp_path):
     out = tmp_path / "run"
     chain = ["compress", toy_run, "--method", "prune,quantize", "--out", out, "--quick", "--json"]
