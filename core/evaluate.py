@@ -62,9 +62,26 @@ def evaluate(
     advance: Callable[[int], None] | None = None,
 ) -> Scores:
     """Return the task's scores of an engine on every sample of an index."""
+    return scored(task, engine, index, batch=batch, quick=quick, advance=advance)[0]
+
+
+def scored(
+    task: Task,
+    engine: Engine,
+    index: Index,
+    *,
+    batch: int = 4,
+    quick: bool = False,
+    advance: Callable[[int], None] | None = None,
+) -> tuple[Scores, list[tuple[Sample, Any]]]:
+    """Return the scores of `evaluate`, and the results themselves if the task compares them.
+
+    Of other tasks, whose results may be large pictures, none is kept.
+    """
     samples = task.matched(index, engine.card).samples
     results = run(task, engine, samples, batch=batch, advance=advance)
-    return task.score(results, engine.card, quick=quick)
+    kept = list(results) if task.compares_results else []
+    return task.score(iter(kept) if kept else results, engine.card, quick=quick), kept
 
 
 def _submit(pool, function, samples: Iterator[Sample], count: int) -> list:

@@ -126,8 +126,8 @@ def same_hits(reference, results, card: ModelCard) -> SameHits:
         card: Names the distance.
     """
     metric = card.decode.get("metric", "euclidean")
-    ours, theirs = (_first_hits(gathered(found), metric) for found in (reference, results))
-    found = gathered(results)
+    before, found = gathered(reference), gathered(results)
+    ours, theirs = _first_hits(before, metric), _first_hits(found, metric)
     persons, looked_for = found.of("gallery").values("person"), found.of("query").values("person")
     mine, other = persons[ours[:, 0]], persons[theirs[:, 0]]
     same = ours[:, 0] == theirs[:, 0]

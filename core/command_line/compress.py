@@ -233,24 +233,20 @@ def compared(task: Task, runs: Sequence[RunFolder], index: Index) -> list[dict[s
     from core.command_line.progress import track
     from core.compress.analysis import compare, compressed_size, kernel_table, most_values
     from core.engines import KerasEngine
-    from core.evaluate import run as run_on
+    from core.evaluate import scored
     from core.export.exporting import deployable, plain_file
     from core.export.report_compression import record_changes
 
     held_out = index.split(index.held_out())
-    rows, files, first = [], [], None
+    rows, files = [], []
+    first: list = []  # results of the network before
     with track(len(runs) * len(held_out), "comparing") as advance:
         for run in runs:
             model, card = deployable(task, run, open_size=True)
-            samples = task.matched(held_out, card).samples
-            results = run_on(task, KerasEngine(model, card), samples, advance=advance)
-            agreement = []
-            if task.compares_results:
-                kept = list(results)
-                first, results = first or kept, iter(kept)
-                if kept is not first:
-                    agreement = task.agreement(first, kept, card)
-            scores = task.score(results, card, quick=True)
+            engine = KerasEngine(model, card)
+            scores, results = scored(task, engine, held_out, quick=True, advance=advance)
+            agreement = task.agreement(first, results, card) if first else []
+            first = first or results
             precision, file = plain_file(run, model, card)
             files.append(file)
             kernels = kernel_table(files[-1])

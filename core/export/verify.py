@@ -15,7 +15,7 @@ import numpy as np
 from core.data.index import Index, spread
 from core.engines import Engine, KerasEngine, LiteRTEngine, output_error, signal_to_noise
 from core.errors import UserError
-from core.evaluate import run as run_on
+from core.evaluate import scored
 from core.export.card_checks import check_arithmetic, check_card, check_sidecar
 from core.export.convert import computed_network
 from core.export.diagnosis import diagnose
@@ -113,15 +113,16 @@ def _find_run(task: Task, path: Path, run) -> RunFolder | None:
 
 def _compressed_from(path: Path, run: RunFolder) -> bool:
     """Return whether the run a file lies in was compressed from another, at once or in stages."""
-    here = path.resolve().parent.parent
-    while here != run.path.resolve() and (here / "config.yaml").is_file():
+    here, goal = path.resolve().parent.parent, run.path.resolve()
+    seen: set[Path] = set()
+    # Each of two runs may have been written over from the other.
+    while here not in seen and here != goal and (here / "config.yaml").is_file():
+        seen.add(here)
         config = RunFolder(here).config
         if not config.compress or not config.initial_weights:
             return False
         here = Path(config.initial_weights).resolve()
-        if here == run.path.resolve():
-            return True
-    return False
+    return here == goal and bool(seen)
 
 
 def _shapes(files: Mapping[str, LiteRTEngine]) -> tuple[tuple | None, list[tuple]]:
@@ -201,7 +202,7 @@ def _compare_network(
             f"compared with {run.path}, the run it was compressed from: by results, not by kernels"
         )
         if samples is not None and given is not None:
-            _compare_outputs(result, content, keras, files, samples, given)
+            _compare_outputs(result, content, keras, files, samples, given, bound=False)
         return {"keras": keras}
     fresh = document.get("model_sha256") == current
     result.add("exported from the run's present weights", "yes" if fresh else "no", "yes", fresh)
@@ -242,8 +243,13 @@ def _compare_outputs(
     files: Mapping[str, LiteRTEngine],
     samples: np.ndarray,
     given: np.ndarray,
+    *,
+    bound: bool = True,
 ) -> None:
-    """Compare outputs for the run's inputs with the file's for what its own card makes of them."""
+    """Compare outputs for the run's inputs with the file's for what its own card makes of them.
+
+    Without a `bound` the error of a float file is told as that of any other.
+    """
     from core.compress.quantize import is_quantized
 
     simulated = is_quantized(keras.model)
@@ -255,7 +261,7 @@ def _compare_outputs(
         if [a.shape for a in outputs] != [a.shape for a in reference]:
             return  # which `check_function` has found
         error = output_error(reference, outputs)
-        if result.precision == "float32":
+        if result.precision == "float32" and bound:
             result.add(
                 f"output error, {name}",
                 float(f"{error:.3g}"),
@@ -310,12 +316,7 @@ def _compare_metrics(
     for key in sorted(engines, key=lambda key: key != "keras"):
         engine = engines[key]
         try:
-            samples = task.matched(index, engine.card).samples
-            results = run_on(task, engine, samples, advance=advance)
-            if task.compares_results:
-                found[key] = list(results)
-                results = iter(found[key])
-            scores = task.score(results, engine.card)
+            scores, found[key] = scored(task, engine, index, advance=advance)
         except UserError as error:
             if result.passed and not partly:
                 raise
@@ -323,7 +324,7 @@ def _compare_metrics(
             return
         result.metrics[key], result.protocol = scores.summary, scores.protocol
         tables[key] = scores.tables
-    if task.compares_results and "keras" in found and "file" in found:
+    if found.get("keras") and found.get("file"):
         card = engines["file"].card
         for what, share, least in task.agreement(found["keras"], found["file"], card):
             result.add(what, f"{share:.2%}", f"≥ {least:.0%}", share >= least)

@@ -92,6 +92,29 @@ def test_a_file_is_compared_with_the_run_before_by_its_results(small, toy, toy_r
         assert not checks[run] & {"kernels as the run's", "exported from the run's present weights"}
 
 
+def test_of_a_pruned_float_file_the_distance_to_the_run_before_is_told_and_no_fault(
+    small, toy, toy_run
+):
+    pruned = small[0] / "stages" / "1_prune"
+    file = json.loads(toy("export", pruned, "--overwrite", "--json").stdout)["file"]
+    found = json.loads(toy("verify", file, "--run", toy_run, "--json").stdout)
+    (row,) = (row for row in found["rows"] if row["check"] == "output error, XNNPACK")
+    assert "dB SNR" in row["value"] and row["ok"] is None
+
+
+def test_runs_written_over_from_each_other_are_no_endless_way(small, toy, toy_run, tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    for run, before in ((one, other), (other, one)):
+        shutil.copytree(small[0], run)
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        config["config"]["initial_weights"] = str(before)
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+    file = json.loads(toy("export", one, "--precision", "int8", "--overwrite", "--json").stdout)
+    found = json.loads(toy("verify", file["file"], "--run", toy_run, "--json").stdout)
+    rows = {row["check"]: row["ok"] for row in found["rows"]}
+    assert rows["exported from the run's present weights"] is False
+
+
 def test_json_is_pure_and_tells_every_stage(toy, toy_run, toy_data, tmp_path):
     out = tmp_path / "run"
     chain = ["compress", toy_run, "--method", "prune,quantize", "--out", out, "--quick", "--json"]
