@@ -106,7 +106,7 @@ class SameHits(NamedTuple):
     """How far two networks rank a gallery alike, shares in 0..1.
 
     Attributes:
-        first: Of queries with the same picture as first hit (Rank-1's, right or wrong).
+        first: Of queries with the same picture as first hit.
         person: Of queries whose first hits show the same person, if not in the same picture.
         ten: Of the first ten hits that both have.
     """
@@ -117,42 +117,28 @@ class SameHits(NamedTuple):
 
 
 def same_hits(reference, results, card: ModelCard) -> SameHits:
-    """Return how far two networks rank a gallery alike.
-
-    A hit of the same person by the same camera does not count, as in the protocol.
+    """Return how far two networks rank a gallery alike: all of it, as a search shows it.
 
     Args:
         reference, results: (sample, embedding) of the same samples by two networks.
         card: Names the distance.
     """
-    metric = card.decode.get("metric", "euclidean")
-    before, found = gathered(reference), gathered(results)
-    ours, theirs = _first_hits(before, metric), _first_hits(found, metric)
-    persons, looked_for = found.of("gallery").values("person"), found.of("query").values("person")
+    from apps.person_reid.ranking import top_k
+
+    metric, hits = card.decode.get("metric", "euclidean"), []
+    for found in (gathered(reference), gathered(results)):
+        query, gallery = found.of("query"), found.of("gallery")
+        k = min(TOP, len(gallery.samples))
+        places, _ = top_k(query.embeddings, gallery.embeddings, k, metric)
+        hits.append(places)
+    ours, theirs = hits
+    persons = gallery.values("person")
     mine, other = persons[ours[:, 0]], persons[theirs[:, 0]]
     same = ours[:, 0] == theirs[:, 0]
     # What no query looks for may be strangers, who share a number.
-    alike = same | ((mine == other) & np.isin(mine, looked_for))
+    alike = same | ((mine == other) & np.isin(mine, query.values("person")))
     shared = [len(np.intersect1d(a, b)) / len(a) for a, b in zip(ours, theirs, strict=True)]
     return SameHits(float(np.mean(same)), float(np.mean(alike)), float(np.mean(shared)))
-
-
-def _first_hits(found: Embedded, metric: str) -> np.ndarray:
-    """Return the places in the gallery of each query's first hits, int64 (Q, up to `TOP`)."""
-    from apps.person_reid.ranking import ProtocolMatches, distance_rows, nearest, spans
-
-    query, gallery = found.of("query"), found.of("gallery")
-    who = (query.values("person"), gallery.values("person"))
-    where = (query.values("camera"), gallery.values("camera"))
-    matches = ProtocolMatches(*who, *where)
-    rows = distance_rows(query.embeddings, gallery.embeddings, metric)
-    hits = []
-    for start, stop in spans(matches.queries, matches.gallery):
-        queries, images, removed = matches.of(start, stop)
-        distance = rows(start, stop)
-        distance[queries[removed] - start, images[removed]] = np.inf
-        hits.append(nearest(distance, min(TOP, matches.gallery)))
-    return np.concatenate(hits)
 
 
 def _single_shot(query: Embedded, gallery: Embedded, metric: str) -> Scores:
