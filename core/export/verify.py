@@ -84,17 +84,17 @@ def verify(
     files = _fitted(result, loaded, card, shape)
     engines: dict[str, Engine] = {**files}
     index = _held_out(result, task, run, data, format, split, samples)
+    earlier = run is not None and _compressed_from(path, run)
     if run is None:
         result.notes.append(
             "no run folder found: kernels, outputs, normalisation, decoding and the order of "
             "labels were not compared with the Keras network; pass --run"
         )
     elif files:
-        earlier = _compressed_from(path, run)
         engines |= _compare_network(result, task, content, document, run, files, index, earlier)
     if index is not None and engines:
         _compare_metrics(result, task, engines, index, advance, partly=samples is not None)
-    if run is not None:
+    if run is not None and not earlier:  # what is kept with a run is about its own files
         try:
             run.add_metrics(f"verify/{path.name}", result.to_dict())
         except UserError as error:  # what was found is worth more than its place

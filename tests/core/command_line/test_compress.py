@@ -90,6 +90,9 @@ def test_a_file_is_compared_with_the_run_before_by_its_results(small, toy, toy_r
     for run in (out / "stages" / "1_prune", toy_run):
         assert checks[run] >= {"output error, XNNPACK", "accuracy, XNNPACK"}
         assert not checks[run] & {"kernels as the run's", "exported from the run's present weights"}
+        # A file of the same name of that run's own may have been verified before.
+        assert not any(name.startswith("verify/") for name in RunFolder(run).metrics())
+    assert "verify/run_int8.tflite" in RunFolder(out).metrics()
 
 
 def test_of_a_pruned_float_file_the_distance_to_the_run_before_is_told_and_no_fault(
@@ -102,7 +105,7 @@ def test_of_a_pruned_float_file_the_distance_to_the_run_before_is_told_and_no_fa
     assert "dB SNR" in row["value"] and row["ok"] is None
 
 
-def test_runs_written_over_from_each_other_are_no_endless_way(small, toy, toy_run, tmp_path):
+def test_runs_written_over_from_each_other_are_no_endless_way(small, toy, run_copy, tmp_path):
     one, other = tmp_path / "one", tmp_path / "other"
     for run, before in ((one, other), (other, one)):
         shutil.copytree(small[0], run)
@@ -110,7 +113,7 @@ def test_runs_written_over_from_each_other_are_no_endless_way(small, toy, toy_ru
         config["config"]["initial_weights"] = str(before)
         (run / "config.yaml").write_text(yaml.safe_dump(config))
     file = json.loads(toy("export", one, "--precision", "int8", "--overwrite", "--json").stdout)
-    found = json.loads(toy("verify", file["file"], "--run", toy_run, "--json").stdout)
+    found = json.loads(toy("verify", file["file"], "--run", run_copy, "--json").stdout)
     rows = {row["check"]: row["ok"] for row in found["rows"]}
     assert rows["exported from the run's present weights"] is False
 
