@@ -92,7 +92,7 @@ class PersonReid(Task):
             "teacher_weight": 1e3,  # Adam's epsilon is small beside the gradients of such a loss
             "teacher_distance": "mse",  # whose gradients fade with the error, where signs shake on
             "freeze_norms": 0.0,  # as the teacher, which infers
-            "training": {"learning_rate": 2e-4, "schedule": "cosine"},
+            "training": {"learning_rate": 5e-5, "schedule": "cosine"},
         }
     }
     demo = {

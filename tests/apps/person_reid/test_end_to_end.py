@@ -93,7 +93,7 @@ def test_training_with_the_quantizers_learns_from_the_float_network(trained, tmp
     choices = plan.config.compress["choices"]
     assert choices["teacher_distance"] == "mse" and choices["task_weight"] == 0.0
     assert choices["observer"] == "learned" and choices["equalize"]
-    assert plan.config.learning_rate == 2e-4
+    assert plan.config.learning_rate == 5e-5
 
 
 def test_a_checkpoint_of_the_zoo_is_imported_by_what_it_holds(tmp_path):
