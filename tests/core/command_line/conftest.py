@@ -45,6 +45,17 @@ def toy_run(toy, toy_data, tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope="module")
+def small(toy, toy_run, tmp_path_factory):
+    """Return the output folder of a chain, and what the command printed."""
+    out = tmp_path_factory.mktemp("small") / "run"
+    chain = ["compress", toy_run, "--method", "prune,cluster,quantize", "--out", out]
+    chosen = ["--epochs", 1, "--sparsity", 0.5, "--clusters", 5, "--set", "quantize.decay=0.9"]
+    result = toy(*chain, *chosen)
+    assert result.exit_code == 0, result.stderr
+    return out, result
+
+
 @pytest.fixture(scope="session")
 def colours():
     """Return a function that runs the program of the small classification task."""
