@@ -56,8 +56,8 @@ def verify(
     Args:
         task: The file's domain.
         path: The .tflite file.
-        run: The run it was exported from, or one that was compressed to that; None looks for it
-            around the file.
+        run: The run it was exported from, with which the result is kept, or one that was compressed
+            to that, with which it is not; None looks for it around the file.
         data, format, split: Held-out samples; None takes the data of the run's training.
         samples: At most so many samples, evenly chosen; None takes all.
         advance: Called with numbers of evaluated samples, for a progress bar.
