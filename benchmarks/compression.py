@@ -80,13 +80,16 @@ def files(source, work: Path) -> dict[str, bytes]:
 def finished(plan):
     """Return the run of an earlier call with the same --work, if it was trained to its end."""
     from core.errors import UserError
+    from core.history import epochs
     from core.run_folder import RunFolder
 
     try:
         run = RunFolder(plan.folder)
     except UserError:
         return None
-    return run if run.config == plan.config and len(run.history()) == plan.config.epochs else None
+    return (
+        run if run.config == plan.config and epochs(run.history()) == plan.config.epochs else None
+    )
 
 
 def rows(found: dict[str, bytes], card) -> list[dict]:

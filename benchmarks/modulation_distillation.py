@@ -64,6 +64,7 @@ def trained(out: Path, index: Index, network: str, variant: str | None, **chosen
     from apps.modulation_recognition.task import TASK
     from core.command_line import choices
     from core.config import TrainConfig
+    from core.history import epochs
     from core.run_folder import RunFolder
     from core.training.fit import train
 
@@ -73,7 +74,7 @@ def trained(out: Path, index: Index, network: str, variant: str | None, **chosen
     if (out / "config.yaml").is_file():
         run = RunFolder(out, app=TASK.name)
         decided = {n: getattr(run.config, n) for n in ("options", "input_size", "channels")}
-        whole = len(run.history()) == config.epochs
+        whole = epochs(run.history()) == config.epochs
         if whole and run.config == replace(config, **decided):
             return run
     print(f"  {out.name} …", file=sys.stderr)

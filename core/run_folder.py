@@ -162,8 +162,8 @@ class RunFolder:
                     {k: float(v) for k, v in row.items() if v not in ("", None)}
                     for row in csv.DictReader(stream)
                 ]
-            if not all(row.get("epoch", 0.0).is_integer() for row in rows):
-                raise ValueError("an epoch that is no number of one")
+            if not all("epoch" in row and row["epoch"].is_integer() for row in rows):
+                raise ValueError("a row without the number of an epoch")
             return rows
         except (OSError, ValueError, TypeError, csv.Error) as error:
             raise UserError(

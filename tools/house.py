@@ -31,6 +31,7 @@ FLOORS = (
             "core.config",
             "core.schedules",
             "core.run_folder",
+            "core.history",
             "core.identity",
             "core.classification",
         ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from core.command_line.quiet import load_tensorflow
 from core.command_line.tables import say, show_json
 from core.command_line.training import run_training
 from core.errors import UserError
+from core.history import best_row
 
 # So many equal scores, and no loss below this share of the first, are no accident.
 VALIDATIONS, STILL = 3, 0.95
@@ -67,7 +67,7 @@ def train(
     task = task_of(ctx)
     run = run_training(ctx, task)
     rows = run.history()
-    best = best_row(rows, f"val_{task.headline}", task.headline_mode)
+    best = best_row(rows, task.headline, task.headline_mode)
     value = None if best is None else best[f"val_{task.headline}"]
     if json:
         show_json(
@@ -206,14 +206,6 @@ def import_(
         say(f"Note: {note}")
     say(f"Saved: {run.path}")
     _say_next(program, run.path, "")
-
-
-def best_row(rows: list[dict], metric: str, mode: str) -> dict | None:
-    """Return the row of a history that is best by a metric, or None where none was measured."""
-    measured = [row for row in rows if not math.isnan(row.get(metric, math.nan))]
-    if not measured:
-        return None
-    return (max if mode == "max" else min)(measured, key=lambda row: row[metric])
 
 
 def learned_nothing(rows: Sequence[Mapping[str, float]], headline: str) -> bool:

@@ -51,6 +51,11 @@ class Stage:
         """Return what `fit` is called on for the network that `prepare` made: itself, mostly."""
         return model
 
+    @property
+    def wanted(self) -> keras.Model | None:
+        """The network whose outputs are to be kept, where training has no other aim."""
+        return None
+
     def callbacks(self, model, *, epochs: int, steps: int) -> list[keras.callbacks.Callback]:
         """Return what acts while `model` trains for `epochs` of `steps` steps."""
         return []

@@ -198,6 +198,10 @@ class Quantize(Stage):
         term = FeatureMatch(dict([last]), weight=weight, distance=distance)
         return Distiller(model, self._teacher, [term], task_weight=self._own["task_weight"])
 
+    @property
+    def wanted(self):
+        return None if self._own["task_weight"] else self._teacher
+
     def callbacks(self, model, *, epochs, steps):
         from core.compress.freezing import FreezeNorms, FreezeRanges
 

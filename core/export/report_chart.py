@@ -45,15 +45,6 @@ def training_charts(
     return made
 
 
-def best_epoch(history: Sequence[Mapping[str, float]], headline: str, mode: str) -> int | None:
-    """Return the first epoch with the best `val_<headline>`, or None where it was not measured."""
-    points = _points(history, f"val_{headline}")
-    if not points:
-        return None
-    sign = 1 if mode == "max" else -1
-    return int(max(points, key=lambda point: (sign * point[1], -point[0]))[0])
-
-
 def chart(title: str, curves: Mapping[str, Points], *, mark: float | None = None) -> Html:
     """Return a figure with a line for each curve and a legend.
 

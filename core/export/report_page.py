@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from core.export.report_chart import best_epoch, training_charts
+from core.export.report_chart import training_charts
 from core.export.report_compression import compression_section
 from core.export.report_content import Content, FileFacts
 from core.export.report_markup import (
@@ -27,6 +27,7 @@ from core.export.report_markup import (
 from core.export.report_pictures import figure
 from core.export.report_scores import details_section
 from core.export.report_style import STYLE
+from core.history import best_row, decided_by, epochs
 
 KERNELS = (("file", "XNNPACK"), ("file_reference", "reference kernels"))
 NAMES = {"gossamer-keras": "Gossamer", "tensorflow": "TensorFlow", "keras": "Keras",
@@ -158,13 +159,14 @@ def _training(content: Content) -> Html:
             else "The run has no history of a training."
         )
         return section("Training", tag("p", reason, class_="note"))
-    best = best_epoch(content.history, content.headline, content.headline_mode)
-    charts = training_charts(content.history, content.headline, best_epoch=best)
-    said = f"{len(content.history)} epochs"
+    best = best_row(content.history, content.headline, content.headline_mode)
+    epoch = None if best is None else int(best["epoch"])
+    charts = training_charts(content.history, content.headline, best_epoch=epoch)
+    said = f"{epochs(content.history)} epochs"
     if best is not None:
-        row = next(r for r in content.history if int(r.get("epoch", 0)) == best)
-        value = number(row[f"val_{content.headline}"])
-        said += f"; best validation {words(content.headline)} {value} in epoch {best}"
+        name, _ = decided_by(content.history, content.headline, content.headline_mode)
+        when = f"in epoch {epoch}" if epoch else "before the first"
+        said += f"; best validation {words(name)} {number(best[f'val_{name}'])} {when}"
     said += "."
     return section("Training", tag("p", said), tag("div", *charts, class_="plots"))
 

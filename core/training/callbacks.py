@@ -20,8 +20,8 @@ from core.files import explained
 from core.run_folder import RunFolder
 from core.task import Task
 from core.training.optimizers import WeightAverage
-from core.training.setup import Validator
 from core.training.state import STATE, TrainingState, assign, forget_earlier, write_table
+from core.training.validating import Validator
 
 
 class Progress(Protocol):
@@ -65,6 +65,9 @@ class Silent:
 class TrainingLoop(keras.callbacks.Callback):
     """Rate, divergence check, moving average, validation, best weights, checkpoint, tables.
 
+    Before the first epoch a network that compression has prepared is validated, as epoch 0: as long
+    as no epoch is as good, it is what is saved.
+
     The order at an epoch's end: evaluate, refuse poisoned weights, write the state, then the files
     that follow from it (`model.keras`, history.csv, timing.csv, TensorBoard).
 
@@ -105,6 +108,19 @@ class TrainingLoop(keras.callbacks.Callback):
         self._steps = data.step_count()
         self._began = 0.0
 
+    def on_train_begin(self, logs: Mapping | None = None) -> None:
+        state, validator = self.state, self.validator
+        if state.epoch or validator is None or not (self.config.compress and self.stage.settled):
+            return
+        state.arrays["best"] = self._current_weights()
+        assign(self.saved.variables, state.arrays["best"], self.run.path)
+        row = self._validate(validator, 0)
+        state.history.append({"epoch": 0, **row})
+        self._board.write(0, row)
+        names = dict.fromkeys((self.task.headline, validator.decisive))
+        shown = ", ".join(f"{name} {row[f'val_{name}']:.4g}" for name in names)
+        self.progress.note(f"Before training: {shown}.")
+
     def on_epoch_begin(self, epoch: int, logs: Mapping | None = None) -> None:
         self._began = time.perf_counter()
         computed = self.data.start_epoch(epoch, self.model)
@@ -138,17 +154,13 @@ class TrainingLoop(keras.callbacks.Callback):
         last = epoch + 1 == self.config.epochs
         is_best = self.validator is None
         if self.validator and (last or (epoch + 1) % self.config.validate_every == 0):
-            summary = self.validator.scores().summary
-            row |= {f"val_{name}": float(value) for name, value in summary.items()}
-            state.validated = epoch + 1
-            # A network that is not yet as sparse as it shall be is no candidate.
-            is_best = self.stage.settled and self._is_better(float(summary[self.task.headline]))
-            if not self.stage.settled:
-                state.best_epoch = epoch + 1  # patience counts from when it is
-            if is_best:
-                state.best, state.best_epoch = float(summary[self.task.headline]), epoch + 1
+            row |= self._validate(self.validator, epoch + 1)
+            is_best = self.stage.settled and state.best_epoch == epoch + 1
         if is_best:
             state.arrays["best"] = current
+        elif epoch == 0 and "best" in state.arrays:  # the start, which is written with the state
+            assign(self.saved.variables, state.arrays["best"], self.run.path)
+            is_best = True
         state.epoch = epoch + 1
         state.history.append(row)
         timing = {
@@ -166,10 +178,30 @@ class TrainingLoop(keras.callbacks.Callback):
         self.progress.epoch(epoch + 1, row, timing)
         if state.out_of_patience(self.config) and not last:
             self.model.stop_training = True
+            name = self.validator.decisive if self.validator else self.task.headline
             self.progress.note(
-                f"Stopped after epoch {epoch + 1}: {self.task.headline} was best at epoch "
-                f"{state.best_epoch}."
+                f"Stopped after epoch {epoch + 1}: {name} was best at epoch {state.best_epoch}."
             )
+
+    def on_train_end(self, logs: Mapping | None = None) -> None:
+        state = self.state
+        if state.history and state.history[0]["epoch"] == 0 and state.best_epoch == 0:
+            self.progress.note(
+                "No epoch was as good as the network before training, which is kept; try a lower "
+                "--learning-rate."
+            )
+
+    def _validate(self, validator: Validator, epoch: int) -> dict[str, float]:
+        """Score the saved weights after an epoch, 0 before the first; return the row's values."""
+        state, summary = self.state, validator.summary()
+        value = summary[validator.decisive]
+        state.validated = epoch
+        # A network that is not yet as sparse as it shall be is no candidate.
+        if not self.stage.settled:
+            state.best_epoch = epoch  # patience counts from when it is
+        elif validator.is_better(value, state.best, or_equal=state.best_epoch == 0):
+            state.best, state.best_epoch = value, epoch
+        return {f"val_{name}": value for name, value in summary.items()}
 
     def _current_weights(self) -> list[np.ndarray]:
         """Collect the state's arrays and return the weights to evaluate; refuse poisoned ones."""
@@ -185,12 +217,6 @@ class TrainingLoop(keras.callbacks.Callback):
                 self._diverged(f"weights are no longer finite after epoch {self.state.epoch + 1}")
         arrays |= collected
         return self.average.values() if self.average else collected["model"]
-
-    def _is_better(self, value: float) -> bool:
-        best = self.state.best
-        if best is None or math.isnan(best):
-            return True
-        return value > best if self.task.headline_mode == "max" else value < best
 
     def _diverged(self, what: str) -> None:
         kept = (

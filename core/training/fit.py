@@ -32,7 +32,6 @@ from core.training.callbacks import Progress, Silent, TensorBoard, TrainingLoop,
 from core.training.optimizers import WeightAverage
 from core.training.setup import (
     AroundNetwork,
-    Validator,
     build_compressed,
     build_saved,
     build_trained,
@@ -56,6 +55,7 @@ from core.training.state import (
 )
 from core.training.teaching import Teaching
 from core.training.transfer import Transfer
+from core.training.validating import Validator
 
 
 def train(
@@ -186,8 +186,15 @@ class _Session:
         )
         self.validator: Validator | None = None
         if val_index is not None:
-            held_out = (card, val_index)
-            self.validator = Validator(task, deploy, self.saved, *held_out, batch=config.batch)
+            self.validator = Validator(
+                task,
+                deploy,
+                self.saved,
+                card,
+                val_index,
+                batch=config.batch,
+                wanted=self.stage.wanted,
+            )
         weights = None if teaching is None else teaching.weights(train_index)
         self.data = TrainingData(
             task,

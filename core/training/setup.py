@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,13 +14,11 @@ from core.compress.ranges import fix_input_range
 from core.compress.stage import Stage, copied
 from core.config import TrainConfig
 from core.data.index import Index
-from core.engines import KerasEngine
 from core.errors import UserError
-from core.evaluate import evaluate
 from core.model_card import ModelCard
 from core.network import Network
 from core.run_folder import RunFolder
-from core.task import Scores, Task
+from core.task import Task
 from core.training.optimizers import make_optimizer
 from core.training.recompute import is_large, recomputed
 from core.training.transfer import Transfer, transfer
@@ -260,43 +258,6 @@ class AroundNetwork(Stage):
     @property
     def variables(self) -> list:
         return self._added
-
-
-class Validator:
-    """Scores the saved graph on the validation samples, compiled once.
-
-    Args:
-        task: Decodes and scores.
-        deploy: Gives the graph that is scored.
-        model: The saved graph; its variables are set by whoever calls `scores`.
-        card: The model card.
-        index: The validation samples.
-        batch: Samples per call.
-    """
-
-    def __init__(
-        self,
-        task: Task,
-        deploy: Callable,
-        model: keras.Model,
-        card: ModelCard,
-        index: Index,
-        *,
-        batch: int,
-    ):
-        self._task, self._deploy, self._index, self._batch = task, deploy, index, batch
-        self._model = model
-        self._engine = KerasEngine(deploy(model), card)
-        own = {id(variable) for variable in model.variables}
-        self._shared = all(id(v) in own for v in self._engine.model.variables)
-
-    def scores(self) -> Scores:
-        """Return the scores of the graph's present weights, without the slow metrics."""
-        if not self._shared:  # fused weights are copies: fuse again, into the compiled graph
-            fused = self._deploy(self._model)
-            for variable, value in zip(self._engine.model.variables, fused.variables, strict=True):
-                variable.assign(value.value)
-        return evaluate(self._task, self._engine, self._index, batch=self._batch, quick=True)
 
 
 def initial_run(config: TrainConfig, app: str) -> RunFolder | None:

@@ -44,10 +44,12 @@ class TrainingState:
 
     Attributes:
         epoch: Finished epochs.
-        best: Best value of the headline metric so far, None before the first validation.
-        best_epoch: The epoch (from 1) it was reached in.
+        best: Best value so far of the metric that decides (`core.history.decisive`), None before
+            the first validation.
+        best_epoch: The epoch (from 1) it was reached in; 0 is before the first.
         validated: The last epoch (from 1) that was evaluated.
-        history: A row per finished epoch; no wall times, so equal runs have equal histories.
+        history: A row per finished epoch, after that of the start (epoch 0) where it is a
+            candidate; no wall times, so equal runs have equal histories.
         timing: A row per finished epoch: seconds of training and samples per second.
         arrays: Values by group, in the order of the variables: "model", "optimizer", "average"
             (empty without EMA), "best" (the variables of model.keras).
@@ -119,8 +121,9 @@ def assign(variables: Sequence[Any], values: Sequence[np.ndarray], source: Path)
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, float]]) -> Path:
-    """Write rows as CSV, atomically; columns in the order they first occur, gaps empty."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    """Write rows as CSV, atomically; gaps empty, what was validated last."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = sorted(names, key=lambda name: name.startswith("val_"))
     lines = [",".join(columns)]
     lines += [",".join(repr(row[c]) if c in row else "" for c in columns) for row in rows]
     return write_atomic(path, "\n".join(lines) + "\n")

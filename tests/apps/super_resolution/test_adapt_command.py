@@ -11,6 +11,7 @@ from apps import catalog
 from apps.super_resolution.cli import app
 from core.config import TrainConfig
 from core.run_folder import RunFolder
+from core.training.validating import Validator
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +41,8 @@ def adapt(student, teacher, out, *more, code=0):
     return result
 
 
-def test_a_network_for_phones_learns_from_a_large_one(student, tmp_path):
+def test_a_network_for_phones_learns_from_a_large_one(student, tmp_path, monkeypatch):
+    monkeypatch.setattr(Validator, "is_better", lambda *_, **__: True)  # the last epoch is kept
     teacher = run_of("imdn", "x2", tmp_path / "x2")
     pairs = ["--set", "adapt.features=[model.1.sub.4]", "--set", "adapt.teacher_features=[IMDB6]"]
     result = adapt(student, teacher.path, tmp_path / "run", *pairs, "--json")
@@ -51,7 +53,7 @@ def test_a_network_for_phones_learns_from_a_large_one(student, tmp_path):
         "features": ["model.1.sub.4"],
         "teacher_features": ["IMDB6"],
     }
-    assert {"feature_match_loss", "affinity_loss"} <= run.history()[0].keys()
+    assert {"feature_match_loss", "affinity_loss"} <= run.history()[-1].keys()
     before, after = (one.load_model() for one in (student, run))
     assert after.count_params() == before.count_params() == 20_190
     name = "model.1.sub.0.c1"

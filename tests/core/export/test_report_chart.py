@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from core.export.report_chart import best_epoch, chart, ticks, training_charts
+from core.export.report_chart import chart, ticks, training_charts
 from core.export.report_markup import Html, change, number, size, table, tag
 
 
@@ -21,19 +21,6 @@ from core.export.report_markup import Html, change, number, size, table, tag
 )
 def test_ticks_are_round_and_hold_the_range(low, high, expected):
     assert ticks(low, high) == expected
-
-
-@pytest.mark.parametrize("mode, expected", [("max", 2), ("min", 1)])
-def test_best_epoch_is_the_first_of_the_best(mode, expected):
-    history = [
-        {"epoch": 1, "val_dice": 0.2},
-        {"epoch": 2, "val_dice": 0.9},
-        {"epoch": 3},
-        {"epoch": 4, "val_dice": 0.9},
-        {"epoch": 5, "val_dice": math.nan},
-    ]
-    assert best_epoch(history, "dice", mode) == expected
-    assert best_epoch([{"epoch": 1, "loss": 1.0}], "dice", mode) is None
 
 
 def test_metrics_on_another_scale_are_not_drawn_beside_the_headline():
