@@ -1,8 +1,8 @@
 """A Keras model becomes the bytes of a TFLite file with builtin operators only.
 
-The model is traced with a fixed batch of one and its variables are frozen before conversion: the
-converter then folds batch normalisation, keeps Dense as FULLY_CONNECTED and emits no shape
-arithmetic. Keras's own exporter leaves variables, dynamic shapes or Flex operators behind.
+The model is traced with a fixed batch of one and constants for variables: the converter then folds
+batch normalisation, keeps Dense as FULLY_CONNECTED and emits no shape arithmetic. Keras's own
+exporter leaves variables, dynamic shapes or Flex operators behind.
 """
 
 from __future__ import annotations
@@ -124,12 +124,13 @@ def _with_integer_weights(content: bytes) -> bytes:
 
 
 def freeze(model, input_shape: Sequence[int] | None = None, *, open_size: bool = False):
-    """Return the model as a concrete function of batch 1 without variables."""
+    """Return the model as a concrete function of batch 1 without variables.
+
+    It is traced with constants in their place; to replace them in a graph takes longer than all
+    the rest, and the converter does so with those it finds.
+    """
     import keras
     import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
-    )
 
     from core.compress.tracing import exporting
     from core.layers.convolution import whole_groups
@@ -141,13 +142,17 @@ def freeze(model, input_shape: Sequence[int] | None = None, *, open_size: bool =
         raise ValueError(f"`input_shape` must be given for a model with open sizes {shape}.")
 
     name = "image" if len(shape) == 3 else "input"
+    values = [(variable, variable.numpy()) for variable in model.variables]
+    signature = [tf.TensorSpec((1, *shape), tf.float32, name=name)]
 
-    @tf.function(input_signature=[tf.TensorSpec((1, *shape), tf.float32, name=name)])
+    @tf.function(input_signature=signature, autograph=False)
     def forward(inputs):
-        return keras.tree.flatten(model(inputs, training=False))
+        constants = [(variable, tf.constant(value)) for variable, value in values]
+        with keras.StatelessScope(state_mapping=constants):
+            return keras.tree.flatten(model(inputs, training=False))
 
     with exporting(), whole_groups():
-        return convert_variables_to_constants_v2(forward.get_concrete_function())
+        return forward.get_concrete_function()
 
 
 def _reason(error: Exception) -> str:
