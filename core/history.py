@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 # Of a network's outputs beside those it is to keep, on samples held out, in dB.
 SIGNAL_TO_NOISE = "signal_to_noise"
+# 0 in rows of epochs whose network was not yet as compressed as it shall be, and so no candidate.
+SETTLED = "settled"
 
 Row = Mapping[str, float]
 
@@ -40,7 +42,11 @@ def best_row(rows: Sequence[Row], headline: str, mode: str) -> Row | None:
         mode: "max" or "min".
     """
     name, mode = decided_by(rows, headline, mode)
-    measured = [row for row in rows if not math.isnan(row.get(f"val_{name}", math.nan))]
+    measured = [
+        row
+        for row in rows
+        if row.get(SETTLED, 1) and not math.isnan(row.get(f"val_{name}", math.nan))
+    ]
     measured.sort(key=lambda row: row["epoch"] == 0)
     if not measured:
         return None

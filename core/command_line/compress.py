@@ -236,6 +236,7 @@ def compared(task: Task, runs: Sequence[RunFolder], index: Index) -> list[dict[s
     from core.evaluate import scored
     from core.export.exporting import deployable, plain_file
     from core.export.report_compression import record_changes
+    from core.history import best_row
 
     held_out = index.split(index.held_out())
     rows, files = [], []
@@ -247,6 +248,7 @@ def compared(task: Task, runs: Sequence[RunFolder], index: Index) -> list[dict[s
             scores, results = scored(task, engine, held_out, quick=True, advance=advance)
             agreement = task.agreement(first, results, card) if first else []
             first = first or results
+            best = best_row(run.history(), task.headline, task.headline_mode)
             precision, file = plain_file(run, model, card)
             files.append(file)
             kernels = kernel_table(files[-1])
@@ -255,6 +257,7 @@ def compared(task: Task, runs: Sequence[RunFolder], index: Index) -> list[dict[s
                 {
                     "stage": run.config.compress.get("method") or "before",
                     "run": run.path,
+                    "best_epoch": None if best is None else int(best["epoch"]),
                     "value": scores.summary[task.headline],
                     "agreement": [{"check": what, "share": share} for what, share, _ in agreement],
                     "precision": precision,

@@ -17,6 +17,7 @@ from core.config import TrainConfig
 from core.data.pipeline import TrainingData
 from core.errors import CheckFailed, UserError
 from core.files import explained
+from core.history import SETTLED
 from core.run_folder import RunFolder
 from core.task import Task
 from core.training.optimizers import WeightAverage
@@ -196,12 +197,13 @@ class TrainingLoop(keras.callbacks.Callback):
         state, summary = self.state, validator.summary()
         value = summary[validator.decisive]
         state.validated = epoch
-        # A network that is not yet as sparse as it shall be is no candidate.
-        if not self.stage.settled:
+        row = {f"val_{name}": value for name, value in summary.items()}
+        if not self.stage.settled:  # not yet as sparse as it shall be: no candidate
             state.best_epoch = epoch  # patience counts from when it is
+            row[SETTLED] = 0.0
         elif validator.is_better(value, state.best, or_equal=state.best_epoch == 0):
             state.best, state.best_epoch = value, epoch
-        return {f"val_{name}": value for name, value in summary.items()}
+        return row
 
     def _current_weights(self) -> list[np.ndarray]:
         """Collect the state's arrays and return the weights to evaluate; refuse poisoned ones."""

@@ -30,6 +30,11 @@ def test_what_only_keeps_outputs_is_chosen_by_their_nearness():
     assert epochs(rows) == 2
 
 
+def test_a_network_that_is_not_sparse_yet_is_not_the_best():
+    rows = [{"epoch": 1, "val_dice": 0.9, "settled": 0.0}, {"epoch": 2, "val_dice": 0.8}]
+    assert best_row(rows, "dice", "max")["epoch"] == 2
+
+
 def test_the_start_is_the_best_only_if_no_epoch_is_as_good():
     rows = [{"epoch": n, "val_dice": value} for n, value in enumerate((0.9, 0.8, 0.9))]
     assert best_row(rows, "dice", "max")["epoch"] == 2

@@ -77,6 +77,7 @@ def test_json_is_pure_and_tells_every_stage(toy, toy_run, toy_data, tmp_path):
         str(toy_run), f"{out}/stages/1_prune", str(out),
     ]  # fmt: skip
     before, pruned, last = found["stages"]
+    assert pruned["best_epoch"] == 1 and last["best_epoch"] in (0, 1)
     assert (before["non_zero"], before["most_values"]) == (1.0, 27)
     assert pruned["non_zero"] == pytest.approx(7 / 27) and pruned["most_values"] <= 8
     assert last["precision"] == "int8" and 0 <= last["value"] <= 1

@@ -13,7 +13,7 @@ from core.compress.quantize import is_quantized, quantize_aware
 from core.compress.ranges import calibrate, fix_input_range
 from core.engines import signal_to_noise
 from core.errors import UserError
-from core.history import epochs
+from core.history import best_row, epochs
 from core.run_folder import RunFolder
 from core.training import state as state_module
 from core.training.compressing import EPOCHS, plan_chain, run_chain, started_chain
@@ -63,6 +63,7 @@ def test_a_network_that_is_not_sparse_yet_is_not_kept(toy_data, source, tmp_path
     (run,) = run_chain(task, plans, index=toy_data)
     state = state_module.TrainingState.load(run.path)
     assert (state.best, state.best_epoch, len(state.history)) == (0.6, 3, 3)
+    assert best_row(run.history(), "accuracy", "max")["epoch"] == 3
     assert (kernel_of(run) == 0).mean() == pytest.approx(0.5, abs=0.01)
 
 
