@@ -369,6 +369,29 @@ def test_a_run_without_exports_has_curves_and_keras_scores(copied):
     assert stored["samples"] == 4
 
 
+@pytest.mark.parametrize(
+    ("history", "said"),
+    [
+        (
+            "epoch,learning_rate,loss,val_hits\n0,,,0.9\n1,0.01,1.5,0.5\n2,0.005,0.8,0.75\n",
+            "2 epochs; best validation hits 0.9000 before the first.",
+        ),
+        (
+            "epoch,learning_rate,loss,val_hits,val_signal_to_noise\n"
+            "0,,,0.5,28.5\n1,0.01,1.5,0.9,14.8\n2,0.005,0.8,0.75,26.6\n",
+            "2 epochs; best validation signal to noise 28.50 before the first.",
+        ),
+    ],
+    ids=["by the task's metric", "by what the outputs keep"],
+)
+def test_a_start_that_was_kept_is_named_and_marked(copied, history, said):
+    shutil.rmtree(copied.file("export"))
+    copied.file("history.csv").write_text(history, encoding="utf-8")
+    reader = Reader(write_report(TASK, copied, samples=1).read_text(encoding="utf-8"))
+    assert said in reader.seen
+    assert "best: epoch 0" in reader.seen
+
+
 def test_a_run_without_data_and_history_says_so(copied):
     copied.file("history.csv").unlink()
     copied.file("metrics.json").unlink()
