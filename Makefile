@@ -2,14 +2,21 @@
 PYTHON ?= python3.11
 ENV := .venv
 READY := $(ENV)/.ready
+PYTEST := $(ENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test lint tables house clean
+# The tests start many processes: compiled modules are kept even where the surroundings say otherwise.
+test test-slow: export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: demo test test-slow lint tables house clean
 
 demo: $(READY)
 	$(ENV)/bin/gossamer medseg demo
 
 test: $(READY)
-	$(ENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not slow"
+
+test-slow: $(READY)
+	$(PYTEST) -m slow
 
 lint: $(READY)
 	$(ENV)/bin/ruff check .

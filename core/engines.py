@@ -45,7 +45,7 @@ class KerasEngine:
         self.name, self.card = name, card
         self.model = model
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(reduce_retracing=True, autograph=False)
         def forward(batch):
             return keras.tree.flatten(model(batch, training=False))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+from untraced import untraced
 
 from core.compress.graph import graph_of
 from core.compress.quantize import quantize_aware
@@ -92,7 +93,8 @@ def check_int8_file(
         The file.
     """
     quantized = quantize_aware(model)
-    calibrate(quantized, inputs)
+    with untraced():
+        calibrate(quantized, inputs)
     content = to_tflite(quantized, "int8", io=io)
     assert foreign_operators(content) == []
     in_float = floating_layers(model)

@@ -142,7 +142,6 @@ def test_predict_writes_a_result_a_sound_and_no_picture(run, data, tmp_path):
     assert json.loads(file.read_text())["class"] == "high"
 
 
-@pytest.mark.slow
 def test_export_verify_benchmark_and_report_follow_from_the_task(run, data):
     for precision in ("float32", "int8"):
         file = found("export", run, "--precision", precision)["file"]
@@ -163,7 +162,6 @@ def test_export_verify_benchmark_and_report_follow_from_the_task(run, data):
     assert "<h2>Training</h2>" in page and "<h2>Pictures</h2>" not in page
 
 
-@pytest.mark.slow
 def test_a_network_is_compressed_with_the_apps_own_training(run, tmp_path):
     made = found("compress", run, "--method", "quantize", "--epochs", 2, "--out", tmp_path / "q")
     before, after = made["stages"]

@@ -5,10 +5,18 @@ import pytest
 
 from apps import catalog
 
-pytestmark = pytest.mark.slow  # together: one of the longest files
+# Networks small enough for the quick suite; the others learn, and are saved and made files, in the
+# slow one.
+QUICK = {
+    "abpn", "amr_resnet", "cnn1", "cnn2", "ic_amcnet", "imdn", "kd_cnn", "kd_mobilenet",
+    "mobilenetv2", "pet_cgdnn", "rein", "shufflenetv2", "squeezenet", "vt_cnn2", "xlsr",
+}  # fmt: skip
 
 per_variant = pytest.mark.parametrize("name, variant", contract.VARIANTS)
 per_system = pytest.mark.parametrize("name", catalog.names())
+per_system_at_length = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in catalog.names()]
+)
 
 
 @per_variant
@@ -41,7 +49,7 @@ def test_refuses_a_size_that_does_not_fit(name):
     contract.check_refuses_wrong_size(name)
 
 
-@per_system
+@per_system_at_length
 def test_the_deployable_network_computes_the_same(name):
     contract.check_deploy(name)
 
@@ -51,26 +59,26 @@ def test_feature_maps_have_their_strides(name):
     contract.check_feature_maps(name)
 
 
-@per_system
+@per_system_at_length
 def test_open_size_computes_the_same(name):
     contract.check_open_size_equals_fixed(name)
 
 
-@per_system
+@per_system_at_length
 def test_saves_and_loads(name, tmp_path):
     contract.check_save_and_load(name, tmp_path)
 
 
-@per_system
+@per_system_at_length
 def test_learns(name):
     contract.check_learns(name)
 
 
-@per_system
+@per_system_at_length
 def test_float_file_agrees_with_keras(name):
     contract.check_float_file(name)
 
 
-@per_system
+@per_system_at_length
 def test_int8_file_is_integer_and_close(name):
     contract.check_int8_file(name)

@@ -231,7 +231,6 @@ def test_importing_the_task_imports_no_tensorflow(app):
     assert loaded(f"import {app.package}.task", ("tensorflow", "cv2", "torch")) == []
 
 
-@pytest.mark.slow
 def test_no_module_pulls_pytorch_in(tmp_path):
     """Nor Keras 2, which tfmot would put in the place of Keras 3 in the whole process."""
     for name in ("torch", "torchvision"):  # what is not installed could not be imported

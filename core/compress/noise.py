@@ -84,7 +84,7 @@ def _noise_function(model):
 
     names: list[str] = []
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def sums(inputs):
         with rounding_off(model):
             _, exact = _walk(model, inputs)

@@ -39,7 +39,7 @@ def narrow(model, batches: Iterable[np.ndarray]) -> None:
     with rounding_off(model):
         probe = keras.Model(model.input, [tensor for _, tensor in uses])
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(reduce_retracing=True, autograph=False)
         def histograms(inputs):
             values = keras.tree.flatten(probe(inputs, training=False))
             ends = [tf.stack([*map(tf.convert_to_tensor, (q.minimum, q.maximum))]) for q, _ in uses]

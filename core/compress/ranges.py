@@ -264,7 +264,7 @@ def _extremes(model, uses, samples, batch: int) -> tuple[np.ndarray, np.ndarray]
     with rounding_off(model):
         probe = keras.Model(model.input, tensors)
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(reduce_retracing=True, autograph=False)
         def extremes(inputs):
             values = keras.tree.flatten(probe(inputs, training=False))
             lows = tf.stack([tf.reduce_min(value) for value in values])

@@ -86,7 +86,7 @@ def measure(
     }
 
     # A graph, since step by step TensorFlow has no gradient of a grouped kernel without oneDNN.
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def derivatives(inputs, seed):
         with tf.GradientTape() as tape:
             tape.watch(inputs)

@@ -113,7 +113,7 @@ class CamExplainer:
         self.name, self.layer = model.name, call.operation.name
         probe, function = _probe(model, graph, call.outputs[0])
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(reduce_retracing=True, autograph=False)
         def differentiated(images, classes):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(images)  # else nothing of a frozen network is recorded

@@ -84,6 +84,7 @@ def test_poses_the_wrong_way_round_are_refused(pretrained, tmp_path):
     assert not (tmp_path / "run" / "model.keras").exists()
 
 
+@pytest.mark.slow
 def test_a_training_starts_from_clusters_and_says_so(whole):
     run, said = whole
     assert said.notes[0].startswith("NetVLAD starts from 64 clusters of ")
@@ -99,6 +100,7 @@ def norms_of(model):
     return [one for one in model.layers if isinstance(one, keras.layers.BatchNormalization)]
 
 
+@pytest.mark.slow
 def test_norms_of_a_network_that_starts_from_nothing_stay_as_new_ones(whole):
     model = whole[0].load_model()
     for norm in norms_of(model):
@@ -107,6 +109,7 @@ def test_norms_of_a_network_that_starts_from_nothing_stay_as_new_ones(whole):
             np.testing.assert_array_equal(value, np.full(norm.gamma.shape, kept, np.float32))
 
 
+@pytest.mark.slow
 def test_norms_are_trained_where_one_asks_for_it(street, tmp_path):
     chosen = config(street, epochs=1, options={"norms": "trained"})
     model = train(TASK, chosen, tmp_path / "run").load_model()
@@ -127,6 +130,7 @@ def test_norms_are_kept_unless_resnet_brings_its_own(options, kept):
     assert norms_kept(TASK.check_options(options)) is kept
 
 
+@pytest.mark.slow
 def test_a_resumed_training_equals_one_that_was_not_interrupted(whole, street, tmp_path):
     run, said = whole
     train(TASK, config(street, epochs=1), tmp_path / "parts")

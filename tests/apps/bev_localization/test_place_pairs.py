@@ -236,6 +236,7 @@ def run_json(*args):
     return json.loads(result.stdout)
 
 
+@pytest.mark.slow
 def test_a_training_takes_the_encoder_over_and_starts_netvlad_from_its_features(tmp_path):
     street = write_street(tmp_path / "drive", [pose(3.0 * n) for n in range(16)])
     shape = ("--set", "options.half_range=16", "--set", "options.resolution=1")

@@ -261,6 +261,7 @@ def test_a_network_from_a_file_deploys_where_names_are_numbered_anew(tmp_path):
     assert output_error(expected, found) < 1e-4
 
 
+@pytest.mark.slow
 def test_the_map_of_integers_is_as_good_as_its_simulation(small):
     """Values that are turned in float fall beside a code now and then, hence not all are equal."""
     network_checks.check_int8_file(map_part(small), card("r8_gray"), images(6, 48), exact=0.97)

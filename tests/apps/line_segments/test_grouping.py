@@ -53,6 +53,7 @@ def one_pixel_lines(*lines):
 # --- the published way ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not POST.is_file(), reason="needs ../shared/golden")
 @pytest.mark.parametrize("case", ["square", "wide"])
 def test_the_published_regions_and_segments_are_met(case):

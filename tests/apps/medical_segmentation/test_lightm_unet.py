@@ -110,6 +110,7 @@ def quiet_state(model: keras.Model) -> dict[str, np.ndarray]:
     return {name: value.astype(np.float32) for name, value in state.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant, sides", [("2d_16_shallow", (16, 24)), ("3d_8", (8, 8, 16))])
 def test_all_stages_compute_what_the_network_is_defined_as(variant, sides):
     model = lightm_unet(variant, (*sides, 2), classes=3)

@@ -70,6 +70,7 @@ def test_float_file_agrees_with_keras(variant):
     frame_checks.check_float_file(NETWORK, variant, 16, **FEW)
 
 
+@pytest.mark.slow
 @per_branch
 def test_int8_file_is_integer_and_what_keras_simulates(variant):
     frame_checks.check_int8_file(NETWORK, variant, 32, **FEW)

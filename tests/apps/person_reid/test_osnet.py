@@ -80,12 +80,9 @@ def test_has_the_published_parameters(variant):
     table = VARIANTS[variant]
     assert table["parameters"] == golden["params_without_classifier"]
     assert table["macs"] == pytest.approx(golden["torchreid_flops"], rel=1e-3)
-    model = osnet(variant, (32, 16, 3), classes=751)
-    for graph, count in (
-        (model, golden["params_total"]),
-        (deploy(model), table["parameters"]),
-    ):
-        assert network_checks.parameters(graph) == count
+    with keras.StatelessScope(initialize_variables=False):  # shapes only
+        model = osnet(variant, (32, 16, 3), classes=751)
+    assert network_checks.parameters(model) == golden["params_total"]
     assert card(variant).published["parameters"] == table["parameters"]
 
 
@@ -153,12 +150,14 @@ def test_layers_start_as_the_official_ones():
     assert not np.array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_with_instance_norms_open_and_other_sizes_agree_and_survive_saving(tmp_path):
     fixed, images = filled("ain_x0_25", (32, 48, 3)), smooth(2, 32, 48)
     network_checks.check_open_size(fixed, osnet("ain_x0_25", (None, None, 3)), images)
     network_checks.check_saving(fixed, images, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variant, fuse, fused",
     [
@@ -180,6 +179,7 @@ def test_deployed_network_computes_the_same_embedding(variant, fuse, fused):
     assert deploy(deployed, fuse=fuse) is deployed
 
 
+@pytest.mark.slow
 def test_a_loaded_network_is_deployed_and_a_deployed_one_loads(tmp_path):
     images, model = smooth(2), filled("ain_x0_25", classes=7)
     model.save(tmp_path / "model.keras")
@@ -191,6 +191,7 @@ def test_a_loaded_network_is_deployed_and_a_deployed_one_loads(tmp_path):
     np.testing.assert_array_equal(again(images), deployed(images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant, normalize", [("x0_25", False), ("ain_x0_25", True)])
 def test_float_file_computes_the_network(variant, normalize):
     model, images = filled(variant, classes=3), smooth(2)

@@ -77,12 +77,14 @@ def test_super_network_has_the_published_parameters():
     assert norms == []
 
 
+@pytest.mark.slow
 def test_every_pass_draws_anew_also_in_evaluation(search):
     x = images()
     first, second = (np.asarray(search(x, training=False)[1]) for _ in range(2))
     assert np.abs(first - second).max() > 1e-5
 
 
+@pytest.mark.slow
 def test_the_seed_decides_the_draws_and_every_cell_has_its_own(network):
     assert [cell.seed for cell in cells(network).values()] == [3, 4, 5, 6, 7, 8]
     value = [np.float32([[k]]) for k in range(4)]
@@ -110,6 +112,7 @@ def test_temperature_halves_every_twenty_epochs_down_to_one():
     assert found == [10, 10, 5, 2.5, 1.25, 1.25, 1, 1]
 
 
+@pytest.mark.slow
 def test_temperature_of_all_cells_follows_the_epochs(search):
     schedule = TemperatureSchedule(every=2)
     schedule.set_model(search)
@@ -118,6 +121,7 @@ def test_temperature_of_all_cells_follows_the_epochs(search):
         assert {float(cell.temperature) for cell in cells(search).values()} == {expected}
 
 
+@pytest.mark.slow
 def test_weights_and_importances_are_trained_together(search):
     with tf.GradientTape() as tape:
         embedding, logits = search(images(4), training=True)
@@ -129,6 +133,7 @@ def test_weights_and_importances_are_trained_together(search):
             assert np.all(np.asarray(gradient) != 0), variable.path
 
 
+@pytest.mark.slow
 def test_what_was_found_is_a_network_of_its_own(search, tmp_path):
     assert derive(search) == ["plain"] * 6  # nothing is known yet
     for cell, kind in zip(cells(search).values(), FOUND, strict=True):

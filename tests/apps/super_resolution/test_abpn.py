@@ -69,6 +69,7 @@ def test_layers_start_as_published():
     assert not np.array_equal(*kernels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_first_steps_leave_units_on(seed):
     """With a random last layer, nearly all are off after ten of these, for two of the seeds."""

@@ -66,6 +66,7 @@ def test_a_foreign_checkpoint_tells_nothing():
     assert NETWORK.infer({**state, "upsampler.0.weight": np.zeros((192, 64, 3, 3))}) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_deploy_only_limits_the_output(variant):
     peak = 255 if variant == "rte" else 1
@@ -78,6 +79,7 @@ def test_deploy_only_limits_the_output(variant):
     assert deploy(deployed) is deployed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["x2", "as"])
 def test_open_and_fixed_sizes_agree_and_survive_saving(variant, tmp_path):
     fixed, image = published(variant, (16, 24, 3)), smooth(16, 24, 1)
@@ -109,12 +111,14 @@ def test_a_constant_channel_has_a_finite_gradient():
     np.testing.assert_array_equal(SquareRoot()(np.float32([0, 4])), [0, 2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["x2", "as", "rte", "plus"])
 def test_float_file_computes_the_network(variant):
     model, image = published(variant, (16, 24, 3)), smooth(16, 24, 2)
     network_checks.check_float_file(model, NETWORK.card(variant), image)
 
 
+@pytest.mark.slow
 def test_int8_file_is_integer_throughout_and_computes_its_simulation():
     """The attention's deviation included: the test of all networks takes one without it."""
     model, image = deploy(published("x2", (16, 24, 3))), smooth(16, 24)

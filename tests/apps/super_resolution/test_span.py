@@ -273,6 +273,7 @@ def test_float_file_agrees_with_keras(trained_like):
     network_checks.check_float_file(trained_like, NETWORK.card("tiny_x4"), smooth_pictures(2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["tiny_x4", "f_x4"])
 def test_int8_file_has_integers_throughout(variant):
     model = deploy(span(variant, (32, 48, 3)))
@@ -283,6 +284,7 @@ def test_int8_file_has_integers_throughout(variant):
     assert [operator.name for operator in float_operators(content)] == []
 
 
+@pytest.mark.slow
 def test_adaptation_trains_what_the_paper_trains_and_deploys():
     keras.utils.set_random_seed(0)
     base = merge(span("tiny_x4", (8, 8, 3), branches=True))

@@ -64,6 +64,7 @@ def test_the_frozen_part_goes_over_every_sample_once(trained):
     assert len(notes) == 1 and "went over 16 samples" in notes[0]
 
 
+@pytest.mark.slow
 def test_training_on_kept_features_is_training_the_head(trained, data, tmp_path):
     """The features change how it is computed, not what is learned, as nothing is augmented."""
     kept = train(Colours(), config(augment=False), tmp_path / "kept", index=data)
@@ -93,6 +94,7 @@ def test_only_the_head_learns_while_its_features_are_kept(data, tmp_path):
     assert moved(before, after) == {"classifier"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 2, 3])
 def test_a_training_that_is_stopped_goes_on_exactly(trained, data, tmp_path, stop):
     run, _ = trained
@@ -111,6 +113,7 @@ def test_the_head_has_a_rate_of_its_own_and_the_schedule_begins_after_it(trained
     assert [row["learning_rate"] for row in trained[0].history()][:2] == [1e-3, 1e-3]
 
 
+@pytest.mark.slow
 def test_stages_open_one_after_another(data, tmp_path):
     chosen = config(epochs=3, options={"head_epochs": 1, "opening": "stages", "stage_epochs": 1})
     runs = [

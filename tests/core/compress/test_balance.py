@@ -116,6 +116,7 @@ def test_nothing_is_free_where_values_are_cut_off():
 # --- what comes of it -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [stream, with_leaky_parts])
 def test_rounding_disturbs_a_balanced_network_far_less(network):
     model = uneven(network)
@@ -129,6 +130,7 @@ def test_rounding_disturbs_a_balanced_network_far_less(network):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", zoo.NETWORKS, ids=lambda network: network.__name__)
 def test_no_network_computes_anything_else(network, monkeypatch):
     monkeypatch.setattr("core.compress.balance.STEPS", 20)
@@ -139,6 +141,7 @@ def test_no_network_computes_anything_else(network, monkeypatch):
     assert output_error(*exact) < 1e-4
 
 
+@pytest.mark.slow
 def test_the_choice_is_the_same_every_time():
     first, second = (balance(uneven(gated), zoo.inputs())[0] for _ in range(2))
     for one, other in zip(first.get_weights(), second.get_weights(), strict=True):

@@ -210,6 +210,7 @@ def circle():
     return keras.Model(x, (0.6 - radius) * 20.0, name="circle")
 
 
+@pytest.mark.slow
 def test_a_student_learns_more_from_a_teacher_than_from_bad_labels_alone():
     x, _, labels = points(200, 0)
     unseen, truth, _ = points(1000, 1)

@@ -72,6 +72,7 @@ def straight_through(x):
     return x + tf.stop_gradient(tf.round(x) - x)
 
 
+@pytest.mark.slow
 def test_a_range_that_cuts_off_grows_and_one_too_wide_shrinks():
     spread = values()
     narrow, wide = quantizer(-0.2, 0.2), quantizer(-60.0, 60.0)
@@ -126,6 +127,7 @@ def test_learning_starts_from_the_ranges_of_least_squared_error():
     assert ranges["mse"] == ranges["learned"]
 
 
+@pytest.mark.slow
 def test_under_the_float_network_its_outputs_are_kept():
     network, samples = small_network(), values(1, (16, 8, 8, 3))
     stage = Quantize({"observer": "learned", "task_weight": 0.0, "teacher_weight": 1.0})

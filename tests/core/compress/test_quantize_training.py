@@ -63,6 +63,7 @@ def train(model, batch=None, *, epochs=1, callbacks=(), rate=1e-2):
                      callbacks=list(callbacks))  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "network",
     [zoo.conv_norm_relu, zoo.depthwise, zoo.grouped, zoo.transposed, zoo.dense_norm,
@@ -190,6 +191,7 @@ def test_weight_only_files_hold_the_trained_codes():
     assert output_error(expected, LiteRTEngine(content, zoo.CARD)(zoo.inputs())) < 1e-4
 
 
+@pytest.mark.slow
 def test_a_trained_quantized_model_saves_and_loads(tmp_path):
     quantized = quantize_aware(zoo.build(zoo.transformer_block))
     calibrate(quantized, zoo.inputs())

@@ -242,6 +242,7 @@ def test_quantize_is_calibrated_and_freezes_in_its_last_epochs():
     assert frozen == [(0, 0)] * 6 + [(1, 0)] * 2 + [(1, 1)] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "choices",
     [{"observer": "percentile"}, {"observer": "minmax"}, {"activation_bits": 16},

@@ -89,6 +89,7 @@ def test_half_precision_changes_little(policy):
     assert error < (0.005 if policy == "mixed_float16" else 0.05)
 
 
+@pytest.mark.slow
 def test_integer_file_is_integer_around_the_scan(tmp_path):
     """Every operator that is none of the scan's, and what the file computes is what Keras said."""
     image = keras.Input((8, 12, 8))

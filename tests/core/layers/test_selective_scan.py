@@ -61,6 +61,7 @@ def test_output_and_gradients_are_those_of_the_loop(length, chunk):
     assert errors(length, lambda *args: selective_scan(*args, chunk=chunk)) < 2e-6
 
 
+@pytest.mark.slow
 def test_output_and_gradients_of_a_long_sequence_with_chunks_as_chosen():
     assert errors(700, selective_scan) < 2e-6
 

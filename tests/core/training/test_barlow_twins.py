@@ -57,6 +57,7 @@ def test_the_published_loss_and_its_gradient():
         np.testing.assert_allclose(gradient, golden["grad_z_a"], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_training_on_textures_lowers_the_loss_and_does_not_collapse():
     model, (first, second) = twins(), textures(256)
     history = model.fit(first, second, batch_size=64, epochs=8, verbose=0).history
@@ -101,6 +102,7 @@ def test_both_views_give_a_gradient_and_batch_statistics():
     np.testing.assert_allclose(norm.moving_mean, expected, rtol=0.02, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_saved_training_goes_on_as_if_nothing_had_happened(tmp_path: Path):
     first, second = textures(32)
     uninterrupted, model = (twins(eagerly=True, off_diagonal=0.01) for _ in range(2))
@@ -116,11 +118,13 @@ def test_a_saved_training_goes_on_as_if_nothing_had_happened(tmp_path: Path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_data_sets_give_pairs_of_views():
     views = tf.data.Dataset.from_tensor_slices(textures(16)).batch(8)
     assert np.isfinite(twins().fit(views, verbose=0).history["loss"][0])
 
 
+@pytest.mark.slow
 def test_the_encoder_is_trained_in_place_and_shares_its_weights():
     encoder = small_encoder()
     before = [weight.numpy().copy() for weight in encoder.trainable_weights]
@@ -132,6 +136,7 @@ def test_the_encoder_is_trained_in_place_and_shares_its_weights():
         assert not np.array_equal(weight, start)
 
 
+@pytest.mark.slow
 def test_half_precision_trains():
     keras.config.set_dtype_policy("mixed_float16")
     try:

@@ -61,6 +61,7 @@ def test_the_run_holds_the_newest_encoder_and_says_so(whole):
         whole.load_model()
 
 
+@pytest.mark.slow
 def test_an_interrupted_one_goes_on_exactly(whole, toy_data, tmp_path):
     """Its projector too, which is no part of the network that is saved."""
 

@@ -67,6 +67,7 @@ def test_killed_around_any_file_it_writes(write, done, whole, toy_data, tmp_path
     assert not list(out.rglob(".*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 5, 9])
 def test_interrupted_in_a_step(step, whole, toy_data, tmp_path):
     class Interrupting(Recorder):
@@ -194,6 +195,7 @@ def test_a_damaged_state_is_explained(content, whole, tmp_path):
         TrainingState.load(tmp_path)
 
 
+@pytest.mark.slow
 def test_killed_while_an_earlier_run_was_set_aside(whole, toy_data, tmp_path, monkeypatch):
     """Its config is gone, its weights still stand there: the new training goes on all the same."""
     out = tmp_path / "run"
@@ -239,6 +241,7 @@ def test_a_disk_that_is_full_at_the_config_gives_the_earlier_run_back(
     assert not list(out.rglob(".*"))
 
 
+@pytest.mark.slow
 def test_killed_before_tensorboard_was_told(whole, toy_data, tmp_path, monkeypatch):
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 

@@ -58,6 +58,7 @@ def test_without_augmentation_it_teaches_what_it_would_batch_by_batch(teacher, d
             assert beforehand[part] == pytest.approx(batch_by_batch[part], rel=1e-4), part
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_as_one_that_was_not(teacher, data, tmp_path):
     chosen = under(teacher, distill={**SOFT, "views": 2})
     with untraced():

@@ -232,6 +232,7 @@ def test_the_run_says_who_taught_it_and_how(whole, teacher):
     assert [layer.name for layer in run.load_model().layers][-1] == "classifier"
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_as_one_that_was_not(whole, teacher, data, tmp_path):
     out = tmp_path / "run"
     with untraced():
