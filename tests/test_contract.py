@@ -2,21 +2,22 @@
 
 import contract
 import pytest
+from mostly_slow import mostly_slow
 
 from apps import catalog
 
-# Networks small enough for the quick suite; the others learn, and are saved and made files, in the
-# slow one.
+# Networks small enough for the quick suite; the others are built whole, learn, and are saved and
+# made files in the slow one.
 QUICK = {
     "abpn", "amr_resnet", "cnn1", "cnn2", "ic_amcnet", "imdn", "kd_cnn", "kd_mobilenet",
-    "mobilenetv2", "pet_cgdnn", "rein", "shufflenetv2", "squeezenet", "vt_cnn2", "xlsr",
+    "mobilenetv2", "pet_cgdnn", "vt_cnn2", "xlsr",
 }  # fmt: skip
 
-per_variant = pytest.mark.parametrize("name, variant", contract.VARIANTS)
+SMALLEST = {(name, contract.smallest(name)) for name in catalog.names()}
+
+per_variant = pytest.mark.parametrize("name, variant", mostly_slow(contract.VARIANTS, SMALLEST))
 per_system = pytest.mark.parametrize("name", catalog.names())
-per_system_at_length = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in catalog.names()]
-)
+per_system_at_length = pytest.mark.parametrize("name", mostly_slow(catalog.names(), QUICK))
 
 
 @per_variant
@@ -34,12 +35,12 @@ def test_layer_names_are_unique(name, variant):
     contract.check_layer_names_are_unique(name, variant)
 
 
-@per_system
+@per_system_at_length
 def test_layer_names_are_stable(name):
     contract.check_layer_names_are_stable(name)
 
 
-@per_system
+@per_system_at_length
 def test_the_seed_decides_the_start(name):
     contract.check_seed_decides_the_start(name)
 

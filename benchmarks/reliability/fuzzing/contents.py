@@ -32,6 +32,7 @@ from benchmarks.reliability.fuzzing.tflite_mutations import mutate_tflite
 
 _BY_SUFFIX: dict[str, Mutation] = {
     ".json": mutate_json,
+    ".sigmf-meta": mutate_json,
     ".yaml": mutate_yaml,
     ".csv": mutate_table,
     ".tsv": mutate_table,

@@ -6,21 +6,23 @@ import contextlib
 import importlib
 from pathlib import Path
 
-from benchmarks.reliability.fuzzing import layout_seeds, reid_seeds, volume_seeds
+from apps.catalog import APPS
+from benchmarks.reliability.fuzzing import field_seeds, layout_seeds, reid_seeds, volume_seeds
 from benchmarks.reliability.fuzzing.cases import Case
 from benchmarks.reliability.fuzzing.target import Outcome, Target, complaints
 from core.errors import UserError
 from core.model_card import ModelCard
 
-TASKS = {
-    "medseg": "apps.medical_segmentation.task",
-    "superres": "apps.super_resolution.task",
-    "reid": "apps.person_reid.task",
-}
+TASKS = ("medseg", "superres", "reid")  # whose networks and pictures other targets take too
 _SEEDS = {
     "medseg": {**layout_seeds.MEDSEG, **volume_seeds.VOLUMES},
     "superres": layout_seeds.SUPERRES,
     "reid": reid_seeds.REID,
+    "bev": field_seeds.LIDAR,
+    "lines": field_seeds.LINES,
+    "fetal": field_seeds.PLANES,
+    "modrec": field_seeds.SIGNALS,
+    "aqua": field_seeds.SPECIES_SETS,
 }
 _LOADED = 3  # samples of an index that are brought to the network's size
 _LAYOUT = 0.6
@@ -29,7 +31,11 @@ _SCALES = {"div2k-mild": 4, "div2k-difficult": 4, "div2k-wild": 4}  # as publish
 
 def load_task(app: str):
     """Return an app's task."""
-    return importlib.import_module(TASKS[app]).TASK
+    return _module(app).TASK
+
+
+def _module(app: str):
+    return importlib.import_module(f"{APPS[app].package}.task")
 
 
 def card_of(app: str, scale: int = 2) -> ModelCard:
@@ -42,8 +48,8 @@ def card_of(app: str, scale: int = 2) -> ModelCard:
 def targets() -> list[Target]:
     """Return a target for each reader, as the apps list them."""
     found = []
-    for app in TASKS:
-        readers = importlib.import_module(TASKS[app]).READERS
+    for app in _SEEDS:
+        readers = _module(app).READERS
         for name, reader in readers.items():
             found.append(_target(app, name, reader.summary))
     return found
@@ -55,8 +61,11 @@ def _target(app: str, name: str, summary: str) -> Target:
         return made if isinstance(made, list) else [made]
 
     def run(path: Path) -> Outcome:
-        task, card = load_task(app), card_of(app, _SCALES.get(name, 2))
+        from core.command_line.look import data_card
+
+        task = load_task(app)
         index = task.read(str(path), name)
+        card = card_of(app, _SCALES.get(name, 2)) if app in TASKS else data_card(task, index)
         index.fingerprint()
         index.describe_splits()
         with contextlib.suppress(UserError):
@@ -83,9 +92,14 @@ def _prepare(app: str) -> None:
     import cv2
     import h5py
     import nibabel
+    import pyarrow.parquet
     import pydicom.pixels
     import scipy.io
     import tifffile
 
-    del cv2, h5py, nibabel, pydicom, scipy, tifffile
-    load_task(app)
+    import core.command_line.look  # noqa: F401
+
+    del cv2, h5py, nibabel, pyarrow, pydicom, scipy, tifffile
+    task = load_task(app)
+    if app not in TASKS:
+        task.network(task.default_network)

@@ -5,6 +5,7 @@ import keras
 import network_checks
 import numpy as np
 import pytest
+from mostly_slow import mostly_slow
 
 from apps.super_resolution.models.imdn import NETWORK, VARIANTS, SquareRoot, deploy, imdn
 from core.checkpoints import load_torch_state
@@ -49,7 +50,7 @@ def test_has_the_published_parameters(variant):
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", mostly_slow(VARIANTS, {"as", "rtc"}))
 def test_checkpoint_tells_its_variant_and_leaves_nothing_over(variant, prefix):
     """All names of "rtc" start with `model.`, which looks like a wrapper's prefix."""
     golden = golden_files.load(f"imdn__{variant}")

@@ -6,6 +6,7 @@ import network_checks
 import numpy as np
 import pytest
 import torch_files
+from mostly_slow import mostly_slow
 from safetensors.numpy import save_file
 
 from core.backbones.ghostnetv2 import (
@@ -45,7 +46,7 @@ def end(output: str) -> str:
     return {"logits": "classifier"}.get(output, output)
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", mostly_slow(FILES, {"100_64x96"}))
 def test_agrees_with_the_published_network(file):
     golden, model = golden_files.load(f"ghostnetv2__{file}"), published(file)
     fused = NETWORK.deploy(model)
@@ -113,6 +114,7 @@ def test_a_checkpoint_tells_its_width(variant):
     assert NETWORK.infer({"conv_stem.weight": np.zeros((8, 3, 3, 3))}) == {}
 
 
+@pytest.mark.slow
 def test_without_classes_it_gives_the_features_before_the_classifier():
     golden = golden_files.load("ghostnetv2__100_64x96")
     inputs = golden.inputs()
@@ -125,6 +127,7 @@ def test_without_classes_it_gives_the_features_before_the_classifier():
         load_torch_state(model, golden.state())
 
 
+@pytest.mark.slow
 def test_feature_maps_are_the_published_taps():
     golden = golden_files.load("ghostnetv2__100_64x96")
     pyramid = NETWORK.pyramid(published("100_64x96", classes=None))
