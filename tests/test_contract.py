@@ -55,7 +55,9 @@ def test_the_deployable_network_computes_the_same(name):
     contract.check_deploy(name)
 
 
-@pytest.mark.parametrize("name", [n for n in catalog.names() if catalog.network(n).features])
+@pytest.mark.parametrize(
+    "name", mostly_slow([n for n in catalog.names() if catalog.network(n).features], QUICK)
+)
 def test_feature_maps_have_their_strides(name):
     contract.check_feature_maps(name)
 

@@ -70,6 +70,7 @@ def whole(street, tmp_path_factory):
     return run, said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pretrained", [True, False])
 def test_poses_the_wrong_way_round_are_refused(pretrained, tmp_path):
     folder = write_street(tmp_path / "drive", [pose(3.0 * n, degrees=4.0 * n) for n in range(12)])
