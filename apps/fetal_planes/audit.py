@@ -18,6 +18,7 @@ from core.data.images import read_image
 from core.data.index import Index, Sample
 from core.data.lookalikes import NOWHERE, Lookalikes, look, lookalikes
 from core.errors import UserError, readable
+from core.files import refuse_special
 
 UNREADABLE, COPIES, SAME_PIXELS, PATIENT = "unreadable", "copies", "same_pixels", "patient"
 NEAR_DUPLICATES, FRAMES = "near_duplicates", "similar_frames"
@@ -144,6 +145,7 @@ def _examined(samples: Sequence[Sample]) -> Iterable[tuple[Sample, tuple[str, st
 def _examine(sample: Sample) -> tuple[str, str, bytes, str]:
     path = sample.inputs[0]
     try:
+        refuse_special(path)
         content = path.read_bytes()
         picture = read_image(path, content=content)
     except (UserError, OSError) as error:

@@ -44,7 +44,7 @@ def read_cloud(path: Path, *, stamp: float | None = None) -> Scan:
     read = _read_ply if content.startswith(b"ply") else _read_pcd
     try:
         fields = read(content)
-    except (ValueError, KeyError, IndexError, OverflowError) as error:
+    except (ValueError, KeyError, IndexError, OverflowError, TypeError) as error:
         raise UserError(f"{path}: is damaged: {_reason(error)}; copy or write it again.") from error
     missing = [axis for axis in "xyz" if axis not in fields]
     if missing:

@@ -10,6 +10,7 @@ from apps.bev_localization.data.scans import Trajectory, as_poses
 from core.errors import UserError, not_found
 from core.files import refuse_special
 
+_FARTHEST = 1e9  # metres; coordinates of the Earth are far nearer
 _ROTATION_SLACK = 1e-2  # by which a rotation's columns may miss length 1 and right angles
 NANOSECOND, MICROSECOND = 1e-9, 1e-6
 
@@ -153,7 +154,7 @@ def checked(trajectory: Trajectory, path: Path, what: str = "") -> Trajectory:
         what: Its only pose, for the error; "" numbers them.
 
     Raises:
-        UserError: When a pose is not rigid or two stamps are one.
+        UserError: When a pose is not rigid or farther away than anything, or a stamp is no number.
     """
     poses = trajectory.poses
     turns = poses[:, :3, :3]
@@ -165,6 +166,15 @@ def checked(trajectory: Trajectory, path: Path, what: str = "") -> Trajectory:
             f"{path}: {what or f'pose {int(wrong.argmax()) + 1}'} is no rotation with a "
             "translation; it may be damaged or a file of another format."
         )
+    far = np.abs(poses[:, :3, 3]).max(axis=1)
+    if far.max() > _FARTHEST:
+        raise UserError(
+            f"{path}: {what or f'pose {int(far.argmax()) + 1}'} lies {far.max():.3g} m from the "
+            "origin; it may be damaged or a file of another format."
+        )
+    if not np.isfinite(trajectory.stamps).all():
+        place = int(np.argmin(np.isfinite(trajectory.stamps))) + 1
+        raise UserError(f"{path}: the time of pose {place} is no number; repair or replace it.")
     order = np.argsort(trajectory.stamps, kind="stable")
     stamps = trajectory.stamps[order]
     kept = np.append(True, np.diff(stamps) > 0)  # of rows that are repeated the first

@@ -7,6 +7,7 @@ G. H. Lee, "PointNetVLAD", CVPR 2018 (the Oxford benchmark).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def _nclt(path: Path) -> Found:
             continue
         name = f"groundtruth_{day.name}.csv"
         places = (day / name, day.parent / name, day.parent / "ground_truth" / name)
-        truth = next((file for file in places if file.is_file()), places[0])
+        truth = next((file for file in places if os.path.isfile(file)), places[0])
         found.append((day.name, scans, "nclt", truth, pose_files.read_nclt_truth, 1e-6))
     return found
 
@@ -130,7 +131,7 @@ def _helipr(path: Path) -> Found:
         for sensor in folders(scans):
             layout = _HELIPR_LAYOUTS.get(sensor.name.lower())
             truth = truths / f"global_{sensor.name}_gt.txt"
-            if layout and truth.is_file():
+            if layout and os.path.isfile(truth):
                 name = f"{folder.name}-{sensor.name}"
                 found.append((name, sensor, _older(layout, sensor), truth, _helipr_truth, 1e-9))
     return found

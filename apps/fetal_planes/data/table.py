@@ -33,6 +33,8 @@ class Row:
 
 def header_of(path: Path) -> tuple[str, ...]:
     """Return the columns of a table, of its first bytes; none of what is no text."""
+    if not path.is_file():  # a pipe would be waited for
+        return ()
     try:
         with path.open("rb") as file:
             text = file.read(_HEADER).decode("utf-8-sig", errors="replace")
@@ -162,5 +164,9 @@ def _separator(header: str) -> str:
 
 
 def _columns(header: str) -> tuple[str, ...]:
-    cells = next(csv.reader([header.rstrip("\r")], delimiter=_separator(header)), [])
+    """Return the names of a first line; none where it is no line of a table."""
+    try:
+        cells = next(csv.reader([header.rstrip("\r")], delimiter=_separator(header)), [])
+    except csv.Error:
+        return ()
     return tuple(cell.strip() for cell in cells)

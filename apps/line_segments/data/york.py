@@ -7,6 +7,7 @@ precision of every detector is low. Papers on detection test on all 102.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from apps.line_segments.data.annotations import KIND, Annotation
@@ -34,7 +35,7 @@ def read_york(path: Path) -> Annotation:
 
 def _truths(path: Path) -> list[Path]:
     inside = [path / folder.name / f"{folder.name}{_ENDING}" for folder in folders(path)]
-    return [file for file in inside if file.is_file()]
+    return [file for file in inside if os.path.isfile(file)]  # its name may be too long
 
 
 def _read(path: Path) -> Index:

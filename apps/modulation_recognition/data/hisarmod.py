@@ -7,6 +7,7 @@ Fading Channels", VTC 2020. The files are many gigabytes: only the places of the
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from core.data.folders import find_files
 from core.data.index import Index, Sample, make_index
 from core.data.readers import Reader
 from core.errors import UserError
+from core.files import refuse_special
 
 # The code in the label files → the class.
 CODES = {
@@ -38,7 +40,7 @@ class WrittenFrames:
         return len(self._starts) - 1
 
     def frame(self, row: int) -> np.ndarray:
-        with self._path.open("rb") as stream:  # a place of its own for each thread
+        with _readable(self._path) as stream:  # a place of its own for each thread
             stream.seek(self._starts[row])
             line = stream.read(self._starts[row + 1] - self._starts[row])
         text = line.decode("ascii", "replace").strip().replace("i", "j")
@@ -56,7 +58,7 @@ def line_starts(path: Path) -> np.ndarray:
     """Return where each line begins and where the last one ends, int64 (lines + 1,)."""
     found, size = [np.zeros(1, np.int64)], 0
     last = b"\n"
-    with path.open("rb") as stream:
+    with _readable(path) as stream:
         while chunk := stream.read(_CHUNK):
             ends = np.flatnonzero(np.frombuffer(chunk, np.uint8) == ord("\n"))
             found.append(ends + size + 1)
@@ -64,6 +66,14 @@ def line_starts(path: Path) -> np.ndarray:
     if size and last != b"\n":
         found.append(np.array([size]))
     return np.concatenate(found)
+
+
+def _readable(path: Path) -> BinaryIO:
+    refuse_special(path)
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; put it there.") from error
 
 
 def read_hisarmod(path: Path) -> Index:
@@ -109,7 +119,8 @@ def _class(path: Path, code: int) -> int:
 
 
 def _integers(path: Path) -> list[int]:
-    text = path.read_text(encoding="utf-8-sig", errors="replace").replace(",", " ")
+    with _readable(path) as stream:
+        text = stream.read().decode("utf-8-sig", "replace").replace(",", " ")
     try:
         return [int(float(one)) for one in text.split()]
     except (ValueError, OverflowError) as error:

@@ -16,6 +16,7 @@ import numpy as np
 from apps.modulation_recognition.data.published import SEED, random_split
 from apps.modulation_recognition.data.radioml2016 import LICENCE
 from apps.modulation_recognition.data.stores import frame_samples, only_file
+from core.data.hdf5 import damage_told, opened
 from core.data.index import Index, make_index
 from core.data.readers import Reader
 from core.errors import UserError, no_such, one_of
@@ -40,25 +41,12 @@ class StackedFrames:
 
     def __init__(self, path: Path, options: tuple = ()):
         self._path, self._file = path, opened(path)
-        self._frames: Any = self._file["X"]
+        with damage_told(path):
+            self._frames: Any = self._file["X"]
 
     def frame(self, row: int) -> np.ndarray:
-        try:
+        with damage_told(self._path):
             return self._frames[row].T
-        except OSError as error:
-            raise UserError(f"{self._path}: is cut short or damaged; download it again.") from error
-
-
-def opened(path: Path) -> Any:
-    """Return an HDF5 file, open for reading, or say what is wrong with it."""
-    import h5py
-
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise UserError(
-            f"{path}: is not HDF5, cut short or damaged; download or copy it again."
-        ) from error
 
 
 def read_radioml2018(
@@ -106,7 +94,7 @@ def read_radioml2018(
 
 def _labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return class numbers int8 (N,) and SNR labels int16 (N,), read slice by slice."""
-    with opened(path) as file:
+    with damage_told(path), opened(path) as file:
         found = [file.get(name) for name in "XYZ"]
         if any(one is None or not hasattr(one, "shape") for one in found):
             raise UserError(f"{path}: holds {', '.join(file) or 'nothing'}; {_EXPECTED}.")
@@ -121,11 +109,8 @@ def _labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
         labels, snrs = np.empty(count, np.int8), np.empty(count, np.int16)
         for start in range(0, count, _SLICE):
             part = slice(start, start + _SLICE)
-            try:
-                rows = hot[part]
-                snrs[part] = levels[part].reshape(-1)
-            except OSError as error:
-                raise UserError(f"{path}: is cut short or damaged; download it again.") from error
+            rows = hot[part]
+            snrs[part] = levels[part].reshape(-1)
             if not ((rows == 1).sum(axis=1) == 1).all() or not ((rows == 0) | (rows == 1)).all():
                 raise UserError(f"{path}: Y is not one-hot from row {start} on; {_EXPECTED}.")
             labels[part] = rows.argmax(axis=1)

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 
 from apps.modulation_recognition.data.published import published_split
-from apps.modulation_recognition.data.radioml2018 import opened
 from apps.modulation_recognition.data.stores import SNR, frame_samples
 from apps.modulation_recognition.signals.shards import RECORD, SUFFIXES
 from core.checkpoints.reading import damage_explained
+from core.data import hdf5
 from core.data.folders import find_files, first_names
 from core.data.index import Index, Sample, make_index
 from core.data.readers import Reader
 from core.documents import read_json
 from core.errors import UserError
+from core.files import refuse_special
 
 _NAMES = ("frames", "labels", "snrs")
 _EXPECTED = "expected 'frames' float32 (N, 2, n), 'labels' and 'snrs' integers (N,)"
@@ -34,10 +35,8 @@ class ShardFrames:
         self._frames: Any = _arrays(path)["frames"]
 
     def frame(self, row: int) -> np.ndarray:
-        try:
+        with hdf5.damage_told(self._path):
             return self._frames[row]
-        except OSError as error:
-            raise UserError(f"{self._path}: is cut short or damaged; make it again.") from error
 
 
 def read_shards(path: Path, *, rule: str = "benchmark") -> Index:
@@ -96,9 +95,9 @@ def _record(path: Path) -> dict[str, Any]:
 
 def _labels(path: Path, classes: int) -> tuple[list[int], list[int]]:
     arrays = _arrays(path)
-    frames, labels, snrs = (arrays.get(name) for name in _NAMES)
-    if frames is None or labels is None or snrs is None:
+    if not all(hasattr(arrays.get(name), "shape") for name in _NAMES):  # nor a group of HDF5
         raise UserError(f"{path}: holds {', '.join(arrays) or 'nothing'}; {_EXPECTED}.")
+    frames, labels, snrs = (arrays[name] for name in _NAMES)
     labels, snrs = np.asarray(labels), np.asarray(snrs)
     shape, count = frames.shape, len(labels) if labels.ndim else 0
     good = len(shape) == 3 and shape[1] == 2 and labels.shape == snrs.shape == shape[:1]
@@ -119,18 +118,21 @@ def _labels(path: Path, classes: int) -> tuple[list[int], list[int]]:
 
 def _arrays(path: Path) -> dict[str, Any]:
     """Return what a shard holds by name; arrays of HDF5 are not read yet."""
+    refuse_special(path)
     with damage_explained(path, _ADVICE):
         if path.suffix.lower() != SUFFIXES["npz"]:
-            return dict(opened(path))
+            with hdf5.damage_told(path):
+                return dict(hdf5.opened(path))
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in _NAMES if name in archive}
 
 
 def about(path: Path) -> dict[str, Any]:
     """Return what a shard says of its origin: the content of its data set's `about.json`."""
+    refuse_special(path)
     with damage_explained(path, _ADVICE):
         if path.suffix.lower() != SUFFIXES["npz"]:
-            with opened(path) as file:
+            with hdf5.damage_told(path), hdf5.opened(path) as file:
                 return json.loads(file.attrs["about"])
         with np.load(path, allow_pickle=False) as archive:
             return json.loads(str(archive["about"]))

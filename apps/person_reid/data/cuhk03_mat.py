@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from core.checkpoints.archives import DAMAGE
+from core.data import hdf5
 from core.data.matlab5 import read_matlab5
 from core.errors import UserError
 from core.files import explained, folder_aside
@@ -137,20 +138,14 @@ def _images(file, kind: str) -> Iterator[tuple[str, np.ndarray]]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator:
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
+    damaged = (
+        "cannot be read as HDF5 (MATLAB 7.3), it is damaged or cut off; copy or download it again."
+    )
+    with hdf5.damage_told(path, damaged), hdf5.opened(path, damaged) as file:
+        try:
             yield file
-    except UserError:
-        raise
-    except KeyError as error:
-        raise UserError(
-            f"{path}: is not cuhk-03.mat (it lacks labeled, detected or testsets); pass the file "
-            "of cuhk03_release."
-        ) from error
-    except Exception as error:  # HDF5 raises OSError, RuntimeError and others for damaged files
-        raise UserError(
-            f"{path}: cannot be read as HDF5 (MATLAB 7.3), it is damaged or cut off; copy or "
-            "download it again."
-        ) from error
+        except KeyError as error:
+            raise UserError(
+                f"{path}: is not cuhk-03.mat (it lacks labeled, detected or testsets); pass the "
+                "file of cuhk03_release."
+            ) from error
