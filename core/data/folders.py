@@ -123,7 +123,7 @@ def plain(name: str) -> str:
 
 def folders(path: Path) -> list[Path]:
     """Return the visible folders of a folder in natural order; none for a file."""
-    if not path.is_dir():
+    if not os.path.isdir(path):  # whose name may be too long to ask for
         return []
     changed = path.stat().st_mtime_ns
     at_rest = time.time_ns() - changed > _AT_REST_NS

@@ -6,6 +6,8 @@ Fading Channels", VTC 2020. The files are many gigabytes: only the places of the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,7 +42,7 @@ class WrittenFrames:
         return len(self._starts) - 1
 
     def frame(self, row: int) -> np.ndarray:
-        with _readable(self._path) as stream:  # a place of its own for each thread
+        with _reading(self._path) as stream:  # a place of its own for each thread
             stream.seek(self._starts[row])
             line = stream.read(self._starts[row + 1] - self._starts[row])
         text = line.decode("ascii", "replace").strip().replace("i", "j")
@@ -58,7 +60,7 @@ def line_starts(path: Path) -> np.ndarray:
     """Return where each line begins and where the last one ends, int64 (lines + 1,)."""
     found, size = [np.zeros(1, np.int64)], 0
     last = b"\n"
-    with _readable(path) as stream:
+    with _reading(path) as stream:
         while chunk := stream.read(_CHUNK):
             ends = np.flatnonzero(np.frombuffer(chunk, np.uint8) == ord("\n"))
             found.append(ends + size + 1)
@@ -68,10 +70,12 @@ def line_starts(path: Path) -> np.ndarray:
     return np.concatenate(found)
 
 
-def _readable(path: Path) -> BinaryIO:
+@contextmanager
+def _reading(path: Path) -> Iterator[BinaryIO]:
     refuse_special(path)
     try:
-        return path.open("rb")
+        with path.open("rb") as stream:
+            yield stream
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}; put it there.") from error
 
@@ -119,7 +123,7 @@ def _class(path: Path, code: int) -> int:
 
 
 def _integers(path: Path) -> list[int]:
-    with _readable(path) as stream:
+    with _reading(path) as stream:
         text = stream.read().decode("utf-8-sig", "replace").replace(",", " ")
     try:
         return [int(float(one)) for one in text.split()]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from apps.catalog import APPS
 from benchmarks.reliability.fuzzing import picture_seeds, reid_seeds, volume_seeds
 from benchmarks.reliability.fuzzing.cases import Case
 from benchmarks.reliability.fuzzing.picture_seeds import ROOT
@@ -266,7 +267,7 @@ def _read_embeddings(path: Path) -> Outcome:
 
 
 def _import_tasks() -> None:
-    for app in TASKS:
+    for app in APPS:
         load_task(app)
 
 
@@ -275,7 +276,7 @@ def _configs() -> list[Case]:
     import yaml
 
     found = []
-    for app in TASKS:
+    for app in APPS:
         task = load_task(app)
         plain = {"epochs": 3, "learning_rate": "1e-3", "input_size": [64, 64], "labels": "a"}
         every = {
@@ -297,7 +298,7 @@ def _read_config(path: Path) -> Outcome:
     from core.config import TrainConfig
 
     app = path.name.split(".")[0]
-    task = load_task(app if app in TASKS else "medseg")
+    task = load_task(app if app in APPS else "medseg")
     values = choices.merge(task, choices.file_values(path, task.name), {})
     TrainConfig.from_dict({"variant": "", **values})
     return []

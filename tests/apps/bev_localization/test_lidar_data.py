@@ -223,6 +223,7 @@ def test_points_without_a_return_are_dropped_with_their_times():
         (files.pcd("binary").replace(b"DATA binary", b"DATA zipped"), "its data are 'zipped'"),
         (files.pcd("binary").replace(b"POINTS 200", b"POINTS 9e9"), "is damaged"),
         (files.pcd("binary").replace(b"FIELDS", b"FEILDS"), "a part of its header is missing"),
+        (files.pcd("binary").replace(b"SIZE 4", b"SIZE -1"), "'<f-1' not understood"),
         (files.pcd("binary", np.full((4, 3), np.nan)), "holds no valid point"),
         (files.ply("ascii").replace(b"end_header", b"the end"), "its header has no end"),
         (files.ply("binary_little_endian").replace(b"double x", b"list uchar int x"), "hold lists"),
@@ -270,6 +271,8 @@ def test_files_of_poses_say_what_is_wrong(tmp_path):
         ("a b c\n", "line 1 holds 'a b c', not numbers"),
         (" ".join(["2"] * 12), "pose 1 is no rotation"),
         (" ".join(["nan"] * 12), "pose 1 is no rotation"),
+        ("1 0 0 -1e308 0 1 0 0 0 0 1 0", r"pose 1 lies 1e\+308 m from the origin"),
+        ("nan 1 0 0 0 0 1 0 0 0 0 1 0", "the time of pose 1 is no number"),
     ):
         with pytest.raises(UserError, match=message):
             read_pose_rows(write(path, content))
@@ -294,6 +297,16 @@ def test_scans_of_another_time_are_told(tmp_path):
     write(day / "velodyne_sync/scan.bin", files.nclt_scan())
     with pytest.raises(UserError, match="its name is no time"):
         read_with(READERS, root)
+
+
+def test_a_folder_of_a_long_name_is_no_sequence(tmp_path):
+    """Names made of its name are longer than a name may be."""
+    files.nclt(tmp_path)
+    (tmp_path / ("a" * 250) / "velodyne_sync").mkdir(parents=True)
+    (tmp_path / ("b" * 250) / "LiDAR" / "Ouster").mkdir(parents=True)
+    (tmp_path / ("b" * 250) / "LiDAR_GT").mkdir()
+    with pytest.raises(UserError, match=r"a{250}"):
+        read_with(READERS, tmp_path)
 
 
 # --- trajectories -------------------------------------------------------------------------------

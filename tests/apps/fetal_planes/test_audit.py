@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 
 import fetal_files
@@ -34,6 +35,17 @@ def folder(tmp_path):
     pixels.convert("RGBA").save(files[5])
     files[9].write_bytes(b"")
     return folder
+
+
+def test_what_waits_for_ever_is_told_and_not_read(folder):
+    pipe, device = sorted((folder / "Images").iterdir())[:2]
+    for path in (pipe, device):
+        path.unlink()
+    os.mkfifo(pipe)
+    device.symlink_to("/dev/zero")
+    broken = [one.what for one in audit(TASK.read(str(folder))) if one.kind == "unreadable"]
+    for path in (pipe, device):
+        assert any(f"{path.name}: is a pipe or a device" in what for what in broken)
 
 
 def test_every_kind_of_finding_is_found_once(folder):

@@ -1,5 +1,6 @@
 """Reading FETAL_PLANES_DB, its sister set and one's own folders."""
 
+import os
 import shutil
 
 import fetal_files
@@ -120,6 +121,15 @@ def test_a_table_without_its_columns_and_a_spreadsheet_are_refused(folder):
     fetal_files.write_table(folder, [lines[0].replace("Train", "Fold"), *lines[1:]])
     assert "has no column 'Train' (found Image_name, " in refused(folder)
     (folder / "FETAL_PLANES_DB_data.csv").write_text("\n".join(lines), encoding="utf-16")
+    assert "expected Images/ and FETAL_PLANES_DB_data.csv" in refused(folder)
+
+
+def test_a_table_of_one_line_or_of_what_waits_is_no_table(folder):
+    table = folder / "FETAL_PLANES_DB_data.csv"
+    table.write_bytes(table.read_bytes().replace(b"\n", b"\r"))  # as of an old Macintosh
+    assert "expected Images/ and FETAL_PLANES_DB_data.csv" in refused(folder)
+    table.unlink()
+    os.mkfifo(table)
     assert "expected Images/ and FETAL_PLANES_DB_data.csv" in refused(folder)
 
 

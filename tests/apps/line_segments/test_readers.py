@@ -27,6 +27,12 @@ def hawp(root):
     return root
 
 
+def test_a_folder_of_a_long_name_is_no_image_of_york_urban(tmp_path):
+    layouts.york(tmp_path)
+    (tmp_path / ("a" * 250)).mkdir()
+    assert len(read_with(READERS, tmp_path)) == 2
+
+
 @pytest.mark.parametrize(
     "write, name, splits",
     [

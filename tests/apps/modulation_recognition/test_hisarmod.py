@@ -51,6 +51,11 @@ def test_what_is_wrong_is_told(folder):
     refused(r"train_labels.csv: holds the class code 9; known are 0, 1, 2", "train_labels.csv", "9")
     refused("has 3 lines, its labels 3 and its SNRs 1", "train_snr.csv", "0")
     refused("train_snr.csv: is no list of numbers", "train_snr.csv", "high")
+    (folder / "Train/train_snr.csv").rename(folder / "kept")
+    (folder / "Train/train_snr.csv").symlink_to(folder / "nowhere")
+    with pytest.raises(UserError, match=r"train_snr\.csv: cannot be read: No such file"):
+        read_with(READERS, folder)
+    (folder / "kept").rename(folder / "Train/train_snr.csv")
     refused("line 2: is no row of complex numbers", "train_data.csv", "1+1i\nfoo\n2+1i")
     (folder / "Test/test_snr.csv").unlink()
     with pytest.raises(UserError, match=r"has no test_snr\.csv"):

@@ -122,3 +122,12 @@ def test_a_truncated_download_and_a_frame_of_nan_are_told(path):
     cut.write_bytes(path.read_bytes()[:-4000])
     with pytest.raises(UserError, match="is not HDF5, cut short or damaged; download"):
         read_with(READERS, cut)
+
+
+def test_links_that_lead_round_and_round_are_damage(tmp_path):
+    path = tmp_path / "a.hdf5"
+    with h5py.File(path, "w") as file:
+        file["X"] = h5py.SoftLink("/Y")
+        file["Y"] = h5py.SoftLink("/X")
+    with pytest.raises(UserError, match="is not HDF5, cut short or damaged"):
+        read_with(READERS, path, "radioml2018")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 
 import h5py
 import numpy as np
@@ -117,6 +118,22 @@ def test_a_truncated_hdf5_shard_is_told(tmp_path):
     shard.write_bytes(shard.read_bytes()[:-5000])
     with pytest.raises(UserError, match=r"snr\+18.h5: is not HDF5, cut short or damaged"):
         read_with(READERS, folder)
+
+
+def test_a_shard_that_waits_or_is_a_group_is_told(tmp_path):
+    folder = written(tmp_path / "set", "hdf5")
+    shard = folder / "snr+18.h5"
+    with h5py.File(shard, "r+") as file:
+        del file["frames"]
+        file.create_group("frames")
+    with pytest.raises(UserError, match=r"snr\+18.h5: holds frames, labels, snrs; expected"):
+        read_with(READERS, folder)
+    for name in (shard, folder / "snr+18.npz"):
+        shard.unlink(missing_ok=True)
+        os.mkfifo(name)
+        with pytest.raises(UserError, match=r"snr\+18.*: is a pipe or a device"):
+            read_with(READERS, folder, "shards")
+        name.unlink()
 
 
 def test_a_full_disk_or_a_killed_process_leaves_no_half_data_set(tmp_path):

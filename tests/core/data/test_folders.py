@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from core.data.folders import find_files, natural_key
+from core.data.folders import find_files, folders, natural_key
 from core.data.readers import Reader, read_with
 from core.errors import UserError
 
@@ -27,3 +27,7 @@ def test_a_pipe_is_no_data_set(tmp_path):
     reader = Reader("any", "anything", lambda path: True, lambda path: None, "CC0")
     with pytest.raises(UserError, match="pipe: is a pipe or a device"):
         read_with({"any": reader}, tmp_path / "pipe", "auto")
+
+
+def test_a_name_too_long_for_the_disk_has_no_folders(tmp_path):
+    assert folders(tmp_path / ("a" * 300)) == []
