@@ -146,7 +146,10 @@ def _older(layout: str, folder: Path) -> str:
     first = find_files(folder, "scan", _ENDINGS)[0]
     if first.suffix.lower() != ".bin":
         return layout
-    size = first.stat().st_size
+    try:
+        size = first.stat().st_size
+    except OSError:  # whoever reads it says what is wrong
+        return layout
     older = f"{layout}-older"
     fits = [name for name in (layout, older) if not size % LAYOUTS[name].record.itemsize]
     return fits[0] if fits else layout

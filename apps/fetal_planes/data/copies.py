@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +15,14 @@ FIXED = "test"  # the split that is never changed
 
 
 def copies(samples: Sequence[Sample]) -> list[list[Sample]]:
-    """Return the groups of two samples and more whose files have the same bytes, in order."""
+    """Return the groups of two samples and more whose files have the same bytes, in order.
+
+    What is no file (a pipe, a link to nowhere) is like no other: whoever reads it says so.
+    """
     by_size: dict[int, list[Sample]] = defaultdict(list)
     for sample in samples:
-        by_size[sample.inputs[0].stat().st_size].append(sample)
+        if os.path.isfile(sample.inputs[0]):
+            by_size[sample.inputs[0].stat().st_size].append(sample)
     alike = [sample for group in by_size.values() if len(group) > 1 for sample in group]
     by_content: dict[str, list[Sample]] = defaultdict(list)
     with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock

@@ -144,9 +144,13 @@ def refuse_missing(path: Path, missing: Sequence[str], folder: str) -> None:
 
 
 def _text(path: Path) -> str:
-    if path.stat().st_size > LONGEST:
+    try:
+        with path.open("rb") as file:
+            content = file.read(LONGEST + 1)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; check the path.") from error
+    if len(content) > LONGEST:
         raise UserError(f"{path}: has more than {LONGEST >> 20} MB; use the table of the download.")
-    content = path.read_bytes()
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -293,7 +293,7 @@ def _species() -> Case:
 
 SPECIES_SETS: Seeds = {
     "sample": lambda: _sample(
-        "underwater_species", lambda p: len(p.parts) == 1 or p.stem.endswith("0")
+        "underwater_species", lambda p: len(p.parts) == 1 or p.stem.endswith("00")
     ),
     "parquet": _parquet,
     "aqua20": _species,

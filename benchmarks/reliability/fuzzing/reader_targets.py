@@ -70,8 +70,9 @@ def _target(app: str, name: str, summary: str) -> Target:
         card = card_of(app, _SCALES.get(name, 2)) if app in TASKS else data_card(task, index)
         index.fingerprint()
         index.describe_splits()
-        with contextlib.suppress(UserError):
-            task.read(str(path), "auto")
+        for other in ("auto", f"{name}-dedup"):  # which few readers have
+            with contextlib.suppress(UserError):
+                task.read(str(path), other)
         # What is wrong with a data set as a whole is said under its name.
         found = [f"{path}: {problem}" for problem in task.check_data(index, card)]
         return found + complaints(

@@ -299,6 +299,16 @@ def test_scans_of_another_time_are_told(tmp_path):
         read_with(READERS, root)
 
 
+def test_a_scan_that_leads_nowhere_is_told_when_it_is_read(tmp_path):
+    scan = files.helipr(tmp_path) / "Roundabout01/LiDAR/Aeva/1000000000.bin"
+    scan.unlink()
+    scan.symlink_to(tmp_path / "nowhere")
+    index = read_with(READERS, tmp_path)
+    (sample,) = (one for one in index.samples if "Aeva" in one.group)
+    with pytest.raises(UserError, match=r"Aeva/1000000000\.bin: cannot be read"):
+        scan_of(sample)
+
+
 def test_a_folder_of_a_long_name_is_no_sequence(tmp_path):
     """Names made of its name are longer than a name may be."""
     files.nclt(tmp_path)

@@ -1,5 +1,6 @@
 """The endings of a format: a random split, and copies left out."""
 
+import os
 import shutil
 
 import fetal_files
@@ -65,3 +66,14 @@ def test_without_copies_nothing_is_left_out(tmp_path):
     folder = fetal_files.write_planes(tmp_path / "planes", MANY)
     index = TASK.read(str(folder), "fetal-planes-dedup")
     assert len(index) == len(MANY)
+
+
+def test_pipes_and_links_to_nowhere_are_copies_of_nothing(tmp_path):
+    folder = fetal_files.write_planes(tmp_path / "planes", MANY)
+    pipe, other, broken = sorted((folder / "Images").iterdir())[:3]
+    for path in (pipe, other, broken):
+        path.unlink()
+    os.mkfifo(pipe)
+    os.mkfifo(other)
+    broken.symlink_to(tmp_path / "nowhere")
+    assert len(TASK.read(str(folder), "fetal-planes-dedup")) == len(MANY)
