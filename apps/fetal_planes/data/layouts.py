@@ -126,7 +126,7 @@ def read_african(path: Path) -> Index:
         center, _, name = row.cells[FILE].partition("/")
         if center not in pictures:
             folder = table.parent / center
-            pictures[center] = _pictures(folder) if folder.is_dir() else {}
+            pictures[center] = _pictures(folder) if os.path.isdir(folder) else {}
         found = pictures[center]
         file = found.get(name) or found.get(os.path.splitext(name)[0])
         if file is None:

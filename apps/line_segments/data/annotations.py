@@ -8,6 +8,7 @@ than two pixels are cut at its border: published annotations leave theirs by abo
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -158,7 +159,7 @@ def notes_on(index: Index) -> list[str]:
 @contextmanager
 def damage_told(path: Path) -> Iterator[None]:
     """Turn what is wrong with an annotation file into one sentence."""
-    if not path.exists():
+    if not os.path.exists(path):
         raise UserError(f"{path}: no such annotation file; put it there or take its image out.")
     refuse_special(path)
     with damage_explained(path, _DAMAGED):

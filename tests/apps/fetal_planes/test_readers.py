@@ -147,6 +147,13 @@ def test_a_missing_country_of_the_sister_set_is_told(tmp_path):
     assert "2 of its pictures are not in Zenodo_dataset/ (Egypt/P1" in refused(folder, "african")
 
 
+def test_a_country_whose_name_no_folder_can_have_is_told(tmp_path):
+    folder = fetal_files.write_african(tmp_path / "african")
+    table = folder / "Zenodo_dataset" / "African_planes_database.csv"
+    table.write_text(table.read_text().replace("Egypt", "9" * 300))
+    assert "2 of its pictures are not in Zenodo_dataset/ (999" in refused(folder, "african")
+
+
 def test_ones_own_folders_of_classes_are_read_too(tmp_path):
     for number, name in enumerate(("Fetal brain", "Fetal brian")):
         (tmp_path / "own" / name).mkdir(parents=True)
