@@ -136,6 +136,18 @@ def test_a_shard_that_waits_or_is_a_group_is_told(tmp_path):
         name.unlink()
 
 
+def test_numbers_that_no_array_can_hold_are_damage(tmp_path):
+    folder = written(tmp_path / "set", "hdf5")
+    number = h5py.h5t.IEEE_F32LE.copy()
+    number.set_ebias(2**20)
+    with h5py.File(folder / "snr+18.h5", "r+") as file:
+        del file["frames"]
+        space = h5py.h5s.create_simple((20, 2, 128))
+        h5py.h5d.create(file.id, b"frames", number, space)
+    with pytest.raises(UserError, match=r"snr\+18.h5: is cut short or damaged"):
+        read_with(READERS, folder)
+
+
 def test_a_full_disk_or_a_killed_process_leaves_no_half_data_set(tmp_path):
     def blocks():
         yield "BPSK", 0, np.zeros((2, 2, 128), np.float32)
