@@ -7,6 +7,7 @@ taken from their row when they are needed, a row group at a time.
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 from collections import OrderedDict
@@ -18,6 +19,7 @@ from typing import Any
 
 from core.data.folders import SPLIT_FOLDERS, find_files, folders, plain
 from core.errors import UserError
+from core.files import refuse_special
 
 EXTRA = "reading parquet needs the 'parquet' extra: pip install 'gossamer-keras[parquet]'"
 KEPT = 4  # row groups in memory
@@ -218,6 +220,7 @@ def _opened(path: Path):
     except ImportError as error:
         raise UserError(f"{path}: {EXTRA}.") from error
 
+    refuse_special(path)
     with _explained(path):
         return parquet.ParquetFile(path, memory_map=False)
 
@@ -233,7 +236,8 @@ def _explained(path: Path) -> Iterator[None]:
         raise
     except (ArrowException, OSError, EOFError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise
+            reason = os.strerror(error.errno)
+            raise UserError(f"{path}: cannot be read: {reason}; check the path.") from error
         raise UserError(
             f"{path}: is cut off or damaged, or no parquet file; download it again."
         ) from error

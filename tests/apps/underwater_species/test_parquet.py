@@ -1,6 +1,7 @@
 """Parquet shards, as they are downloaded, and what may be wrong with them."""
 
 import io
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -130,6 +131,18 @@ def test_a_shard_that_is_cut_off_is_told(data, kept):
     file = data / "data" / TEST
     file.write_bytes(file.read_bytes()[:kept])
     with pytest.raises(UserError, match=f"{TEST}: is cut off or damaged, or no parquet file"):
+        TASK.read(str(data))
+
+
+def test_a_shard_that_waits_or_leads_round_and_round_is_told(data):
+    shard = data / "data" / ONE
+    shard.unlink()
+    os.mkfifo(shard)
+    with pytest.raises(UserError, match=rf"{ONE}: is a pipe or a device"):
+        TASK.read(str(data))
+    shard.unlink()
+    shard.symlink_to(shard)
+    with pytest.raises(UserError, match=rf"{ONE}: cannot be read: Too many levels"):
         TASK.read(str(data))
 
 
