@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.reliability.fuzzing.cases import Case, Entry, read_case
+from benchmarks.reliability.fuzzing.layout_seeds import sample_part
 from benchmarks.reliability.fuzzing.picture_seeds import ROOT, picture
 
 Seeds = dict[str, Callable[[], "Case | list[Case]"]]
@@ -51,11 +52,6 @@ def _noisy(content: bytes, seed: int) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels // 2 + noise).save(stream, kind)
     return stream.getvalue()
-
-
-def _sample(app: str, kept: Callable[[Path], bool]) -> Case:
-    whole = read_case(ROOT / "apps" / app / "sample_data")
-    return whole.with_entries({n: c for n, c in whole.entries.items() if kept(Path(n))})
 
 
 def _class_folders(names, splits=("train", "test"), each: int = 5) -> Case:
@@ -292,7 +288,7 @@ def _species() -> Case:
 
 
 SPECIES_SETS: Seeds = {
-    "sample": lambda: _sample(
+    "sample": lambda: sample_part(
         "underwater_species", lambda p: len(p.parts) == 1 or p.stem.endswith("00")
     ),
     "parquet": _parquet,

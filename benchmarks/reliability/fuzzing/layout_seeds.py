@@ -17,7 +17,7 @@ def _case(*parts: dict[str, Entry]) -> Case:
     return Case(merged)
 
 
-def _sample(app: str, kept: Callable[[Path], bool]) -> Case:
+def sample_part(app: str, kept: Callable[[Path], bool]) -> Case:
     """Return a part of an app's built-in sample data."""
     whole = read_case(ROOT / "apps" / app / "sample_data")
     return whole.with_entries({n: c for n, c in whole.entries.items() if kept(Path(n))})
@@ -133,7 +133,7 @@ def _lungs() -> Case:
 
 
 MEDSEG: dict[str, Callable[[], Case | list[Case]]] = {
-    "sample": lambda: _sample(
+    "sample": lambda: sample_part(
         "medical_segmentation", lambda p: "_r0_" in p.name or p.suffix == ".md"
     ),
     "dsb2018": _dsb2018,
