@@ -46,6 +46,11 @@ def test_it_shows_the_way_of_every_app():
     assert shown >= {name.split()[0] for name in commands() if " " in name}
 
 
+def test_it_links_to_every_tutorial():
+    linked = set(re.findall(r"\]\(notebooks/(\w+\.py)\)", README))
+    assert linked == {path.name for path in ROOT.glob("notebooks/*.py")}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_and_flag_on_a_page_exists(page):
     text = page.read_text(encoding="utf-8").replace("gossamer tone ", "gossamer medseg ")
