@@ -9,13 +9,15 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from core.files import refuse_special
 
 _MOST_YAML = 2**18  # bytes; the reader in Python takes a second for 100 kB
-_MOST_BITS = 10_000  # of a whole number; Python does not write longer ones in decimals
+_MOST_BITS = 1023  # of a whole number; a longer one is no float either
+_MANY_DIGITS = re.compile(r"[0-9]{308}")  # about as many decimals
 _MOST_VALUES = 100_000  # of a YAML document, values that are referred to again counted again
 
 
@@ -36,7 +38,9 @@ def parse_json(content: str | bytes) -> Any:
     try:
         if isinstance(content, bytes):
             content = content.decode("utf-8-sig")
-        value = json.loads(content)
+        # A function for numbers slows all of them, so that it is left out where none is long.
+        whole = _whole_number if _MANY_DIGITS.search(content) else None
+        value = json.loads(content, parse_int=whole)
         if "\\ud" in content.lower():  # half a character, which no file can hold
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
@@ -100,11 +104,22 @@ def _refuse_endless(value: Any) -> None:
     pending, seen = [value], 0
     while pending:
         one = pending.pop()
-        if isinstance(one, int) and one.bit_length() > _MOST_BITS:
-            raise BadDocument("it holds a number of too many digits")
+        if isinstance(one, int):
+            _refuse_long(one)
         inside = [*one, *one.values()] if isinstance(one, dict) else one
         if isinstance(inside, list | tuple | set):
             seen += len(inside)
             if seen > _MOST_VALUES:
                 raise BadDocument("it refers to itself without end")
             pending += inside
+
+
+def _whole_number(digits: str) -> int:
+    number = int(digits)
+    _refuse_long(number)
+    return number
+
+
+def _refuse_long(number: int) -> None:
+    if number.bit_length() > _MOST_BITS:
+        raise BadDocument("it holds a number of too many digits")

@@ -27,6 +27,20 @@ TRAININGS = {
     "medseg": ["--variant", "t", "--input-size", "64", "--epochs", "30"],
     "superres": ["--network", "abpn", "--variant", "x2", "--epochs", "4"],
     "reid": ["--variant", "x0_25", "--input-size", "64 32", "--epochs", "3"],
+    "fetal": ["--variant", "lite0-spatial-gate", "--input-size", "64", "--epochs", "1"],
+    "aqua": [
+        "--network",
+        "shufflenetv2",
+        "--variant",
+        "x0_5",
+        "--input-size",
+        "64",
+        "--epochs",
+        "2",
+    ],
+    "modrec": ["--network", "kd_cnn", "--epochs", "2"],
+    "lines": ["--variant", "doubled_separable", "--input-size", "96", "--epochs", "1"],
+    "bev": ["--preset", "light", "--variant", "r4_gray", "--epochs", "1"],
 }
 COLUMNS = ("app", "fault", "precision", "outcome", "said")
 

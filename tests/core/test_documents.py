@@ -16,13 +16,23 @@ NINES = "\n".join(
 def test_plain_values_come_back():
     assert parse_json('{"a": [1, 2.5, null]}') == {"a": [1, 2.5, None]}
     assert parse_yaml("a: [1, 2.5, null]") == {"a": [1, 2.5, None]}
+    long, digits = 10**307, 400 * "7"
+    for parse in (parse_json, parse_yaml):
+        assert parse(f'{{"a": [{long}, "{digits}"]}}') == {"a": [long, digits]}
 
 
 @pytest.mark.parametrize("parse", [parse_json, parse_yaml])
 @pytest.mark.parametrize(
     "content",
-    ["[" * 5000, '{"a":' * 3000 + "1" + "}" * 3000, "9" * 5000, b"\xff\xfe\x00", b"[\x00]"],
-    ids=["open brackets", "nested", "digits", "no text", "zero byte"],
+    [
+        "[" * 5000,
+        '{"a":' * 3000 + "1" + "}" * 3000,
+        "9" * 5000,
+        '{"a": [-%s]}' % ("9" * 309),
+        b"\xff\xfe\x00",
+        b"[\x00]",
+    ],
+    ids=["open brackets", "nested", "digits", "no float", "no text", "zero byte"],
 )
 def test_what_breaks_a_parser_is_a_bad_document(parse, content):
     with pytest.raises(BadDocument):

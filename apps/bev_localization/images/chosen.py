@@ -25,11 +25,8 @@ def recipe_chosen(options: Mapping[str, Any]) -> BevRecipe:
         changes |= {"half_range": half, "crop": None if chosen.crop is None else half}
     if fine:
         changes |= {"resolution": fine, "voxel": fine}
-    changed = replace(chosen, **changes)
-    named = replace(changed, name=f"{chosen.name}-{changed.half_range:g}-{changed.resolution:g}")
-    if not 8 <= named.side <= 2001:
-        raise UserError(
-            f"Options half_range {named.half_range:g} and resolution {named.resolution:g} make "
-            f"images of {named.side}x{named.side}; choose sides of 8 to 2001 pixels."
-        )
-    return named
+    try:
+        changed = replace(chosen, **changes)
+    except ValueError as error:
+        raise UserError(f"Options of the images' recipe: {error}") from error
+    return replace(changed, name=f"{chosen.name}-{changed.half_range:g}-{changed.resolution:g}")

@@ -15,6 +15,7 @@ from core.errors import no_such
 
 ALIGNMENTS = ("cloud", "zero")
 WHITE = 255  # the brightest value of an image
+SIDES = (8, 2001)  # pixels of an image, the least and the most
 INPUT_DIVISOR = 256.0  # networks take value / 256, not 255
 _HASH_LENGTH = 16
 
@@ -59,6 +60,13 @@ class BevRecipe:
             raise ValueError(
                 "`suppress` must be at least 0 and below `cap`, and `cap` at most 255. "
                 f"Received: suppress={self.suppress}, cap={self.cap}"
+            )
+        least, most = SIDES
+        pixels = 2 * self.half_range / self.resolution
+        if pixels > most or not least <= self.side <= most:
+            raise ValueError(
+                f"`half_range` {self.half_range:g} and `resolution` {self.resolution:g} make "
+                f"images of about {pixels:.0f} pixels a side; choose {least} to {most}."
             )
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from core.data import hdf5
 from core.data.folders import find_files, first_names
 from core.data.index import Index, Sample, make_index
 from core.data.readers import Reader
-from core.documents import read_json
+from core.documents import parse_json, read_json
 from core.errors import UserError
 from core.files import refuse_special
 
@@ -134,9 +133,9 @@ def about(path: Path) -> dict[str, Any]:
     with damage_explained(path, _ADVICE):
         if path.suffix.lower() != SUFFIXES["npz"]:
             with hdf5.damage_told(path), hdf5.opened(path) as file:
-                return json.loads(file.attrs["about"])
+                return parse_json(file.attrs["about"])
         with np.load(path, allow_pickle=False) as archive:
-            return json.loads(str(archive["about"]))
+            return parse_json(str(archive["about"]))
 
 
 def _recognises(path: Path) -> bool:

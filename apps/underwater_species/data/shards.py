@@ -6,7 +6,6 @@ taken from their row when they are needed, a row group at a time.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import threading
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from core.data.folders import SPLIT_FOLDERS, find_files, folders, plain
+from core.documents import parse_json
 from core.errors import UserError
 from core.files import refuse_special
 
@@ -208,7 +208,7 @@ def _class_names(file) -> tuple[str, ...]:
     """Return what the hub's client wrote of the label column beside the schema."""
     try:
         stored = file.schema_arrow.metadata[b"huggingface"]
-        names = json.loads(stored)["info"]["features"]["label"]["names"]
+        names = parse_json(stored)["info"]["features"]["label"]["names"]
         return tuple(map(str, names))
     except (TypeError, KeyError, ValueError):
         return ()

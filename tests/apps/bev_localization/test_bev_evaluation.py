@@ -248,5 +248,6 @@ def test_a_recipe_may_have_another_reach():
     chosen = recipe_chosen(options)
     assert (chosen.side, chosen.crop, chosen.voxel) == (81, 20.0, 0.5)
     assert chosen.name == "place40-20-0.5"
-    with pytest.raises(UserError, match="sides of 8 to 2001"):
-        TASK.check_options({"half_range": 1.0, "resolution": 0.9})
+    for options in ({"half_range": 1.0, "resolution": 0.9}, {"half_range": 1e308}):
+        with pytest.raises(UserError, match="pixels a side; choose 8 to 2001"):
+            TASK.check_options(options)
