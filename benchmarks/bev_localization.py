@@ -274,7 +274,8 @@ def main() -> None:
     from apps.bev_localization.task import TASK
     from core.command_line.tables import csv_text, show_table
     from core.engines import KerasEngine, LiteRTEngine
-    from core.export.exporting import deployable, export
+    from core.export.deployable import deployable
+    from core.export.exporting import export
     from core.files import sha256, write_atomic
 
     work: Path = options.work

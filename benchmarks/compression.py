@@ -51,7 +51,8 @@ def files(source, work: Path) -> dict[str, bytes]:
     """Return the TFLite files by name of the compression."""
     from apps.medical_segmentation.task import TASK
     from core.export.convert import to_tflite
-    from core.export.exporting import calibration_samples, deployable, integer_network
+    from core.export.deployable import deployable
+    from core.export.exporting import calibration_samples, integer_network
     from core.training.compressing import plan_chain, run_chain
 
     model, card = deployable(TASK, source)

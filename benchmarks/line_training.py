@@ -110,7 +110,8 @@ def main() -> None:
     from apps.line_segments.detectors import ClassicalDetector, NetworkDetector
     from apps.line_segments.task import TASK
     from core.engines import KerasEngine, LiteRTEngine
-    from core.export.exporting import deployable, export
+    from core.export.deployable import deployable
+    from core.export.exporting import export
 
     index = rendered(options.work / "scenes", options.scenes, options.held_out, options.workers)
     run = trained(options.work / "run", index, options)

@@ -87,7 +87,8 @@ def row(run: RunFolder, index: Index, way: str, *, integers: bool) -> dict[str, 
     from core.command_line.comparing import parameters_of
     from core.engines import KerasEngine, LiteRTEngine
     from core.evaluate import evaluate
-    from core.export.exporting import deployable, export
+    from core.export.deployable import deployable
+    from core.export.exporting import export
 
     engine, test = KerasEngine(*deployable(TASK, run)), index.split("test")
     config = run.config

@@ -119,7 +119,7 @@ def measure(name: str, seed: int, work: Path) -> list[dict[str, Any]]:
     from apps.medical_segmentation.task import TASK
     from core.engines import KerasEngine
     from core.evaluate import evaluate
-    from core.export.exporting import deployable
+    from core.export.deployable import deployable
     from core.training.pretraining import Pretraining
 
     recipe, whole = RECIPES[name], TASK.read("sample")

@@ -111,7 +111,8 @@ print({name: round(value, 3) for name, value in run.history()[-1].items() if "f1
 from core.command_line.tables import show_records
 from core.engines import KerasEngine
 from core.evaluate import evaluate
-from core.export.exporting import deployable, export
+from core.export.deployable import deployable
+from core.export.exporting import export
 
 model, card = deployable(TASK, run)
 test = index.split(index.held_out())

@@ -81,7 +81,7 @@ from apps.line_segments.evaluation import case_of, line_scores
 from apps.line_segments.task import picture
 from core.config import TrainConfig
 from core.engines import KerasEngine
-from core.export.exporting import deployable
+from core.export.deployable import deployable
 from core.training.fit import train
 
 config = TrainConfig.from_dict(

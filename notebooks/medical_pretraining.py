@@ -149,7 +149,7 @@ for name, run in runs.items():
 # %%
 from core.engines import KerasEngine
 from core.evaluate import evaluate
-from core.export.exporting import deployable
+from core.export.deployable import deployable
 
 engines = {name: KerasEngine(*deployable(TASK, run)) for name, run in runs.items()}
 test = index.split("test")

@@ -100,7 +100,7 @@ from scipy.special import softmax
 
 from core.engines import KerasEngine
 from core.evaluate import run as predict
-from core.export.exporting import deployable
+from core.export.deployable import deployable
 
 engine = KerasEngine(*deployable(TASK, teacher))
 noisy = {s.label: s for s in index.samples if s.extra[SNR] == snrs[0]}

@@ -107,7 +107,8 @@ print(run.history()[-1])
 # %%
 from core.engines import KerasEngine, LiteRTEngine
 from core.evaluate import evaluate
-from core.export.exporting import deployable, export
+from core.export.deployable import deployable
+from core.export.exporting import export
 
 model, card = deployable(TASK, run)
 test = index.split(index.held_out())

@@ -91,7 +91,8 @@ else:
 # %%
 from core.engines import KerasEngine, LiteRTEngine
 from core.evaluate import evaluate
-from core.export.exporting import deployable, export
+from core.export.deployable import deployable
+from core.export.exporting import export
 
 model, card = deployable(TASK, run)
 network = TASK.network(name).deploy(run.load_model())  # of any size

@@ -110,7 +110,8 @@ from core.classification.pictures import confusion_picture
 from core.classification.report import class_records, classification_report, confused_records
 from core.engines import KerasEngine, LiteRTEngine
 from core.evaluate import run as results_of
-from core.export.exporting import deployable, export
+from core.export.deployable import deployable
+from core.export.exporting import export
 
 engine = KerasEngine(*deployable(TASK, run))
 test = index.split(index.held_out())

@@ -26,7 +26,7 @@ def main() -> None:
     from core.data.images import write_image
     from core.drawing import Sheet
     from core.engines import KerasEngine, LiteRTEngine
-    from core.export.exporting import deployable
+    from core.export.deployable import deployable
     from core.run_folder import RunFolder
 
     run, out = RunFolder(sys.argv[1], app="medseg"), Path(sys.argv[2])

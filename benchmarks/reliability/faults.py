@@ -140,11 +140,13 @@ def _other_weights(model):
 
 
 def _stale_norms(model):
-    norms = [layer for layer in model.layers if isinstance(layer, _of("BatchNormalization"))]
-    for norm in norms:
-        norm.moving_mean.assign(np.zeros(norm.moving_mean.shape))
-        norm.moving_variance.assign(np.ones(norm.moving_variance.shape))
-    return model if norms else None
+    trained = False
+    for layer in model.layers:
+        if isinstance(layer, _of("BatchNormalization")):
+            for values, start in ((layer.moving_mean, 0.0), (layer.moving_variance, 1.0)):
+                trained = trained or bool(np.any(np.asarray(values) != start))
+                values.assign(np.full(values.shape, start))
+    return model if trained else None
 
 
 def _lost_activation(model):

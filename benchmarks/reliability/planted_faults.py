@@ -23,11 +23,13 @@ from core.errors import CheckFailed, UserError
 from core.files import write_atomic
 
 SAMPLES = 8
+# No weights of a backbone are at hand, so that all of it learns, its norms too.
+WHOLE = ["--set", "options.head_epochs=0", "--set", "options.norms=kept"]
 TRAININGS = {
     "medseg": ["--variant", "t", "--input-size", "64", "--epochs", "30"],
     "superres": ["--network", "abpn", "--variant", "x2", "--epochs", "4"],
     "reid": ["--variant", "x0_25", "--input-size", "64 32", "--epochs", "3"],
-    "fetal": ["--variant", "lite0-spatial-gate", "--input-size", "64", "--epochs", "1"],
+    "fetal": ["--variant", "lite0-spatial-gate", "--input-size", "64", "--epochs", "1", *WHOLE],
     "aqua": [
         "--network",
         "shufflenetv2",
@@ -37,6 +39,7 @@ TRAININGS = {
         "64",
         "--epochs",
         "2",
+        *WHOLE,
     ],
     "modrec": ["--network", "kd_cnn", "--epochs", "2"],
     "lines": ["--variant", "doubled_separable", "--input-size", "96", "--epochs", "1"],

@@ -187,7 +187,7 @@ def parameters_of(task: Task, run: RunFolder, engine: Engine, known: dict[Path, 
         known: What was counted before, by run; added to.
     """
     from core.engines import KerasEngine
-    from core.export.exporting import deployable
+    from core.export.deployable import deployable
 
     place = run.path.resolve()
     if place not in known:

@@ -234,7 +234,8 @@ def compared(task: Task, runs: Sequence[RunFolder], index: Index) -> list[dict[s
     from core.compress.analysis import compare, compressed_size, kernel_table, most_values
     from core.engines import KerasEngine
     from core.evaluate import scored
-    from core.export.exporting import deployable, plain_file
+    from core.export.deployable import deployable
+    from core.export.exporting import plain_file
     from core.export.report_compression import record_changes
     from core.history import best_row
 

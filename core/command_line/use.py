@@ -314,7 +314,7 @@ def load_engine(task: Task, source: Path) -> Engine:
     if source.is_dir():
         run = RunFolder(source, app=task.name)
         load_tensorflow()
-        from core.export.exporting import deployable
+        from core.export.deployable import deployable
 
         return KerasEngine(*deployable(task, run, open_size=True))
     load_litert()

@@ -38,8 +38,9 @@ def diagnose(result: Verification, beside: Beside, wrong: Sequence[Difference]) 
         wrong: Layers whose kernels differ (`core.export.network_checks.check_kernels`).
     """
     cause = None
-    # A norm is folded into the kernel before it: stale statistics show as a factor a channel.
-    if wrong and all(d.kind == "scaled channels" for d in wrong):
+    # A norm is folded into the kernel before it, where stale statistics show as a factor a channel,
+    # or into the one behind it, where they show as other weights.
+    if wrong and all(d.kind in ("scaled channels", "other") for d in wrong):
         cause = _first_that_agrees(_of_norms(_Trial(beside)))
     cause = cause or _from_kernels(wrong, beside)
     if cause is None and sum(d.kind == "other" for d in wrong) > FEW:
@@ -134,47 +135,45 @@ def _of_norms(tried: _Trial) -> Iterator[Hypothesis]:
     """Yield what is wrong with batch normalisation."""
     import keras
 
+    def untrained(model) -> None:
+        for norm in _norms(model):
+            norm.moving_mean.assign(np.zeros(norm.moving_mean.shape))
+            norm.moving_variance.assign(np.ones(norm.moving_variance.shape))
+
+    yield (
+        "BatchNormalization is stale: the file agrees with the run's network when its moving means "
+        f"and variances are set back to those of an untrained network; {AGAIN} after the training",
+        lambda: tried.agree(tried.made, tried.beside.changed(untrained)(tried.inputs)),
+    )
     model = tried.beside.keras.model
-    norms = [
-        layer
-        for layer in model._flatten_layers(include_self=False)
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
+    norms = _norms(model)
     if not norms:
         return
 
-    def restored(function: Callable[[], Outputs]) -> bool:
-        kept = model.get_weights()
+    def training() -> bool:
+        kept, rows = model.get_weights(), []
         try:
-            return tried.agree(tried.made, function())
+            for one in tried.inputs:
+                outputs = keras.tree.flatten(model(one[None], training=True))
+                rows.append([np.asarray(o, np.float32) for o in outputs])
         finally:
             model.set_weights(kept)
+        columns = zip(*rows, strict=True)
+        return tried.agree(tried.made, [np.concatenate(column) for column in columns])
 
-    def untrained() -> Outputs:
-        for norm in norms:
-            norm.moving_mean.assign(np.zeros(norm.moving_mean.shape))
-            norm.moving_variance.assign(np.ones(norm.moving_variance.shape))
-        return tried.beside.keras(tried.inputs)
-
-    def training() -> Outputs:
-        rows = []
-        for one in tried.inputs:
-            outputs = keras.tree.flatten(model(one[None], training=True))
-            rows.append([np.asarray(o, np.float32) for o in outputs])
-        return [np.concatenate(column) for column in zip(*rows, strict=True)]
-
-    yield (
-        "BatchNormalization is stale: the file agrees with the run's network when its "
-        f"{len(norms)} moving means and variances are set back to those of an untrained network; "
-        f"{AGAIN} after the training",
-        lambda: restored(untrained),
-    )
     yield (
         "BatchNormalization was exported as in training: the file normalises by the statistics of "
         f"each input instead of the {len(norms)} moving ones; call the network with "
         f"training=False when it is converted, or {AGAIN}",
-        lambda: restored(training),
+        training,
     )
+
+
+def _norms(model) -> list:
+    import keras
+
+    layers = model._flatten_layers(include_self=False)
+    return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
 
 
 def _of_inputs(tried: _Trial) -> Iterator[Hypothesis]:

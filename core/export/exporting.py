@@ -16,13 +16,14 @@ from core.documents import read_json
 from core.errors import CheckFailed, UserError, one_of
 from core.export import CALIBRATED, CALIBRATORS, IO_TYPES, PRECISIONS
 from core.export.convert import to_tflite
+from core.export.deployable import deployable
 from core.files import claim_file, json_text, sha256, write_described
-from core.model_card import ModelCard, shown_size
+from core.model_card import ModelCard
 from core.run_folder import RunFolder, versions
 from core.task import Task
 
 if TYPE_CHECKING:
-    import keras
+    pass
 
 
 @dataclass(frozen=True)
@@ -177,41 +178,6 @@ def export(
     return Exported(out, sidecar, notes)
 
 
-def deployable(
-    task: Task,
-    run: RunFolder,
-    input_size: Sequence[int] | None = None,
-    *,
-    open_size: bool = False,
-) -> tuple[keras.Model, ModelCard]:
-    """Return a run's deployable `keras.Model` at a fixed input size, and its card.
-
-    Args:
-        task, run: Whose network it is.
-        input_size: The input's sides, or one number for all; None takes the model card's.
-        open_size: Whether the network takes any size, where the domain has it so.
-
-    Raises:
-        UserError: When the size does not fit the architecture or the run has no weights.
-    """
-    try:
-        network = task.network(run.config.network)
-    except UserError as error:
-        raise UserError(f"{run.path}: {error}") from error
-    model, card = run.load_model(), run.card.sized(input_size or run.card.input_size)
-    if run.config.compress and card.input_size != run.card.input_size:
-        raise UserError(
-            f"{run.path}: was compressed at {shown_size(run.card.input_size)} and stays at that "
-            "size; compress again a run of the size you need."
-        )
-    shape = task.saved_input_shape(card) if open_size else card.input_shape
-    if run.config.compress:
-        return model, card
-    if tuple(model.inputs[0].shape[1:]) != shape:
-        model = _resized(task, network, run.config, card, model, shape)
-    return network.deploy(model), card
-
-
 def plain_file(run: RunFolder, model, card: ModelCard) -> tuple[str, bytes]:
     """Return the precision that a run's network is made for, and its file without metadata.
 
@@ -233,20 +199,6 @@ def _is_sidecar(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(found, dict) and "model_card" in found
-
-
-def _resized(task: Task, network, config, card: ModelCard, model, shape: tuple):
-    """Return a run's network rebuilt for another input, in the form it was saved in."""
-    weights = model.get_weights()
-    for options in ({}, network.training_options, task.training_arguments(config)):
-        rebuilt = network.build(config.variant, shape, **task.build_arguments(card), **options)
-        if [tuple(v.shape) for v in rebuilt.weights] == [w.shape for w in weights]:
-            rebuilt.set_weights(weights)
-            return rebuilt
-    raise UserError(
-        f"{model.name}: was saved in a form that its network no longer has; train or import it "
-        "again."
-    )
 
 
 def integer_network(

@@ -6,7 +6,7 @@ depend on how coarsely its activations are rounded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ class Beside:
         original: The file.
         content: The file without any rounding of activations.
         file: The same, loaded.
+        steps: Scales of its tensors that hold, or held, integers, by their index.
         ends: What each output of the file can say, (low, high); None where it is not an integer.
         reference: The network as a float32 file.
         inputs: "samples" and "synthetic inputs", float32 with the batch axis.
@@ -53,6 +54,7 @@ class Beside:
         self,
         content: bytes,
         model: Any,
+        changed: Callable[[Callable], Any],
         card: ModelCard,
         precision: str,
         samples: np.ndarray | None = None,
@@ -62,6 +64,7 @@ class Beside:
         Args:
             content: The file.
             model: The run's deployable network.
+            changed: Returns it as it would be if a function had changed the trained network.
             card: Its card at the file's size.
             precision: Of the file.
             samples: Real network inputs with the batch axis, if there are any.
@@ -70,11 +73,12 @@ class Beside:
             UserError: When one of them cannot be run without rounding.
         """
         network = float_network(model, precision)
-        self.card = card
+        self.card, self._changed, self._precision = card, changed, precision
         self.keras = KerasEngine(network, card)
         self.original, self.content = content, unrounded(content)
         self.file = LiteRTEngine(self.content, card)
         stored = tensors(sound_model(content))
+        self.steps = {t.index: t.scales for t in stored if t.scales}
         self.ends = [_ends(stored[index]) for index in self.file.output_indices]
         self.reference = reference_file(network)
         self.inputs = {} if samples is None else {"samples": samples}
@@ -85,6 +89,10 @@ class Beside:
         for name, inputs in self.inputs.items():
             self.wanted[name] = [values[start : start + len(inputs)] for values in outputs]
             start += len(inputs)
+
+    def changed(self, change: Callable) -> KerasEngine:
+        """Return the float network as it would be if `change` had changed the trained one."""
+        return KerasEngine(float_network(self._changed(change), self._precision), self.card)
 
     def cut(self, outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return outputs with their values cut off where the file's are."""
@@ -142,7 +150,7 @@ def check_kernels(
         return []
     layers = kernel_layers(beside.keras.model)
     plain = plain_layers(beside.keras.model)
-    found = weights_of(beside.content, layers, plain)
+    found = weights_of(beside.content, layers, plain, beside.steps)
     expected = weights_of(beside.reference, layers, plain)
     own_int8 = result.precision == "int8" and document.get("calibrator") != "converter"
     known = document.get("equalized")

@@ -20,7 +20,7 @@ def float_network(model: Any, precision: str) -> Any:
     """Return the float Keras model that a file computes if nothing but its kernels is rounded.
 
     Args:
-        model: The run's deployable network (`core.export.exporting.deployable`).
+        model: The run's deployable network (`core.export.deployable`).
         precision: Of the file.
     """
     from core.compress.integer import float_form

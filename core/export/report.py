@@ -23,7 +23,7 @@ from core.engines import KerasEngine
 from core.errors import CheckFailed, UserError
 from core.evaluate import evaluate
 from core.export import PRECISIONS
-from core.export.exporting import deployable
+from core.export.deployable import deployable
 from core.export.report_compression import collect_compression, measure_noise
 from core.export.report_content import Content, FileFacts, KerasFacts, SamplePictures
 from core.export.report_page import page

@@ -96,7 +96,8 @@ def measure_noise(task: Task, run: RunFolder, path: Path) -> None:
     """
     from core.compress.noise import layer_noise
     from core.compress.quantize import is_quantized
-    from core.export.exporting import calibrated_network, calibration_samples, deployable
+    from core.export.deployable import deployable
+    from core.export.exporting import calibrated_network, calibration_samples
     from core.tflite.metadata import extract
 
     known = run.metrics().get(KEY, {}).get("noise", {}).get(path.name, {})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +19,9 @@ from core.errors import UserError
 from core.evaluate import scored
 from core.export.card_checks import check_arithmetic, check_card, check_sidecar
 from core.export.convert import computed_network
+from core.export.deployable import deployable
 from core.export.diagnosis import diagnose
-from core.export.exporting import deployable, evens_channels
+from core.export.exporting import evens_channels
 from core.export.file_checks import check_loading, check_operators
 from core.export.network_checks import FLOAT_BOUND, Beside, check_function, check_kernels
 from core.export.ranges import check_ranges
@@ -206,7 +208,11 @@ def _compare_network(
         return {"keras": keras}
     fresh = document.get("model_sha256") == current
     result.add("exported from the run's present weights", "yes" if fresh else "no", "yes", fresh)
-    beside = Beside(content, model, card, result.precision, samples)
+
+    def changed(change: Callable) -> Any:
+        return deployable(task, run, file.card.input_size, change=change)[0]
+
+    beside = Beside(content, model, changed, card, result.precision, samples)
     evened = evens_channels(model, "equalize" in task.int8_repairs)
     wrong = check_kernels(result, beside, document, rescaled=evened)
     agrees = check_function(result, beside)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from core.tflite.layer_names import WEIGHTED, layer_of
 # integers of a scale per channel; one scale for a kernel of uneven channels makes it larger).
 TOLERANCES = {"float32": 1e-4, "float16": 2e-3}
 INTEGER_TOLERANCE = 0.05
+ROUNDED = 0.501  # steps between a value and what it is rounded to
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Weights:
             export turns dense layers into such.
         bias: float32 (channels,), or None.
         activation: The fused activation: "NONE", "RELU", ...
+        steps: What the kernel was rounded to multiples of, for each channel; None where unknown.
     """
 
     layer: str
@@ -37,6 +39,7 @@ class Weights:
     kernel: np.ndarray
     bias: np.ndarray | None
     activation: str
+    steps: np.ndarray | None = None
 
     @property
     def channel_axis(self) -> int:
@@ -64,7 +67,10 @@ class Difference:
 
 
 def weights_of(
-    content: bytes, layers: Collection[str] = (), without: Collection[str] = ()
+    content: bytes,
+    layers: Collection[str] = (),
+    without: Collection[str] = (),
+    steps: Mapping[int, Sequence[float]] | None = None,
 ) -> list[Weights]:
     """Return the weights of a float file (`core.export.unrounded`) in the order of computation.
 
@@ -74,6 +80,7 @@ def weights_of(
             shared layer, added to them is taken off.
         without: Names of its layers without one: a product inside them is with a constant (the
             means of a group normalisation), which an export may compute otherwise.
+        steps: Scales of the tensors whose values were integers, by their index.
     """
     activations = names("ActivationFunctionType")
     found = []
@@ -83,6 +90,7 @@ def weights_of(
         if kernel is None or not kernel.constant or len(kernel.shape) < 2:
             continue
         layer = layer_name(operator, set(layers)) or kernel.name
+        own = (steps or {}).get(kernel.index)
         if "/" in layer and layer.partition("/")[0] in without:
             continue
         bias, array = _bias(operator), real_values(kernel)
@@ -95,6 +103,7 @@ def weights_of(
                 array,
                 None if bias is None else real_values(bias),
                 activations.get(operator.options.get("fusedActivationFunction", 0), "NONE"),
+                None if own is None else np.asarray(own, np.float64),
             )
         )
     return found
@@ -160,7 +169,7 @@ def differences(
         return error
 
     def equal(made: Weights, wanted: Weights) -> bool:
-        return error_of(made, wanted) <= tolerance
+        return error_of(made, wanted) <= tolerance or _is_rounded(made, wanted)
 
     pairs, rest = _paired(_joined(found, expected), expected, equal)
     rebuilt = {w.layer for w, made in pairs if made is None and _parts_of(w, rest)}
@@ -213,7 +222,9 @@ def _joined(found: Sequence[Weights], expected: Sequence[Weights]) -> list[Weigh
             biases = [part.bias for part in listed if part.bias is not None]
             bias = np.concatenate(biases) if len(biases) == len(listed) else None
             whole |= dict.fromkeys(map(id, listed))
-            whole[id(listed[0])] = replace(listed[0], layer=name, kernel=kernel, bias=bias)
+            whole[id(listed[0])] = replace(
+                listed[0], layer=name, kernel=kernel, bias=bias, steps=None
+            )
     made_whole = (whole.get(id(made), made) for made in found)
     return [made for made in made_whole if made is not None]
 
@@ -274,6 +285,18 @@ def _paired(
                 chosen[place] = made
                 left = [other for other in left if other is not made]
     return [(wanted, chosen.get(place)) for place, wanted in enumerate(expected)], left
+
+
+def _is_rounded(made: Weights, wanted: Weights) -> bool:
+    """Return whether every value of a kernel is what its own step rounds to.
+
+    Where hardly anything comes in, an export makes the steps as coarse as the bias needs.
+    """
+    if made.steps is None or made.kernel.shape != wanted.kernel.shape:
+        return False
+    form = [-1 if a == made.channel_axis else 1 for a in range(made.kernel.ndim)]
+    steps = made.steps.reshape(form if made.steps.size > 1 else ())
+    return bool(np.all(np.abs(made.kernel - wanted.kernel) <= ROUNDED * steps))
 
 
 def _bias_error(made: Weights, wanted: Weights) -> float:

@@ -124,7 +124,7 @@ def _networks() -> list[tuple[str, str]]:
 
 
 def _load_model(path: Path) -> Outcome:
-    from core.export.exporting import deployable
+    from core.export.deployable import deployable
     from core.run_folder import RunFolder
 
     run = RunFolder(path, app=_APP)

@@ -13,12 +13,14 @@ import pytest
 from PIL import Image
 
 from benchmarks.reliability import faults
+from core.compress.norm_folding import fold_norms
 from core.config import TrainConfig
 from core.data.images import read_image
 from core.data.index import Sample, make_index
 from core.data.readers import Reader
 from core.errors import UserError
-from core.export.exporting import deployable, export
+from core.export.deployable import deployable
+from core.export.exporting import export
 from core.export.verify import verify
 from core.model_card import ModelCard
 from core.network import Network
@@ -42,9 +44,19 @@ def build(variant, input_shape, *, classes=3):
     return keras.Model(image, layers.Conv2D(classes, 1, name="head")(x), name="small")
 
 
+def build_deep(variant, input_shape, *, classes=3):
+    """Return five convolutions, each with a norm that the deployable network has folded into it."""
+    layers = keras.layers
+    x = image = keras.Input(input_shape, name="image")
+    for n in range(5):
+        x = layers.Conv2D(8, 3, padding="same", use_bias=False, name=f"conv{n}")(x)
+        x = layers.ReLU(name=f"relu{n}")(layers.BatchNormalization(name=f"norm{n}")(x))
+    return keras.Model(image, layers.Conv2D(classes, 1, name="head")(x), name="deep")
+
+
 def card(variant):
     return ModelCard(
-        "small", variant, "toy", input_size=(SIDE, SIDE), labels=LABELS, decode={"least": 0.0}
+        "toy", variant, "toy", input_size=(SIDE, SIDE), labels=LABELS, decode={"least": 0.0}
     )
 
 
@@ -52,7 +64,10 @@ class Thirds(Task):
     """Which third of a picture a pixel lies in."""
 
     name = "toy"
-    networks = {"small": Network(build, {"base": {}}, card)}
+    networks = {
+        "small": Network(build, {"base": {}}, card),
+        "deep": Network(build_deep, {"base": {}}, card, deploy=fold_norms),
+    }
     headline = "accuracy"
 
     @staticmethod
@@ -82,19 +97,27 @@ TASK = Thirds()
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Return a run with weights of a plausible scale, live statistics and every kind of file."""
-    folder, rng = tmp_path_factory.mktemp("planted"), np.random.default_rng(4)
+    """Return a run with every kind of file."""
+    made = trained(tmp_path_factory.mktemp("planted"), "small")
+    for precision in faults.ALL:
+        export(TASK, made, precision)
+    return made
+
+
+def trained(folder, network) -> RunFolder:
+    """Return a run with weights of a plausible scale and live statistics."""
+    rng = np.random.default_rng(4)
     (folder / "data").mkdir()
     for n in range(12):
         coarse = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
         picture = coarse.repeat(SIDE // 4, 0).repeat(SIDE // 4, 1)
         Image.fromarray(picture).save(folder / "data" / f"{n:02}.png")
     config = TrainConfig.from_dict(
-        {"app": "toy", "network": "small", "variant": "base", "data": str(folder / "data"),
+        {"app": "toy", "network": network, "variant": "base", "data": str(folder / "data"),
          "format": "thirds"}
     )  # fmt: skip
     made = RunFolder.create(folder / "run", config, card("base"))
-    model = build("base", (SIDE, SIDE, 3))
+    model = TASK.network(network).build("base", (SIDE, SIDE, 3))
     for weight in model.weights:
         shape, path = tuple(weight.shape), weight.path
         if len(shape) > 1:
@@ -105,8 +128,6 @@ def run(tmp_path_factory):
         else:
             weight.assign(rng.uniform(0.1, 0.4, shape))
     made.save_model(model)
-    for precision in faults.ALL:
-        export(TASK, made, precision)
     return made
 
 
@@ -134,6 +155,18 @@ def test_every_fault_is_caught_and_named(run, tmp_path, fault, precision):
     found = verify(TASK, sick, run=run.path)
     assert not found.passed
     assert any(re.search(fault.named, cause) for cause in found.causes), found.causes
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_stale_norms_are_named_where_they_were_folded_away(tmp_path, precision):
+    run = trained(tmp_path, "deep")
+    healthy = export(TASK, run, precision).path
+    assert verify(TASK, healthy, run=run.path).causes == []
+    (fault,) = (one for one in faults.FAULTS if one.name == "stale batch normalisation")
+    (tmp_path / "planted").mkdir()
+    sick = faults.plant(TASK, run, healthy, fault, precision, tmp_path / "planted")
+    (cause,) = verify(TASK, sick, run=run.path).causes
+    assert "BatchNormalization is stale" in cause
 
 
 def test_a_lost_scale_is_named_where_factors_were_moved_between_channels(run, tmp_path):

@@ -1,5 +1,7 @@
 """Kernels of a file beside those of its network, where an export gave them another form."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -61,3 +63,14 @@ def test_channels_of_zeros_that_a_converter_added_do_not_hide_an_order():
     wanted[..., :6] = RNG.standard_normal((1, 3, 3, 6))
     made[..., :6] = FOLDED[:6] * wanted[..., 5::-1]
     assert explained(made, FOLDED * wanted, 3, 1e-4)[0] == "ordered"
+
+
+def test_a_kernel_rounded_in_coarse_steps_is_the_networks():
+    steps = np.abs(KERNEL).max(1)  # codes of -1, 0 and 1
+    rounded = np.rint(KERNEL / steps[:, None]) * steps[:, None]
+    made = replace(DENSE, kernel=rounded, steps=steps)
+    assert differences([made], [DENSE], 0.05) == []
+    (found,) = differences([replace(made, steps=None)], [DENSE], 0.05)
+    assert found.error > 0.1
+    other = replace(made, kernel=np.roll(rounded, 1, axis=1))
+    assert [d.layer for d in differences([other], [DENSE], 0.05)] == ["block.qkv"]
