@@ -23,7 +23,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from benchmarks.reliability.fuzzing import file_targets, network_targets, payloads, reader_targets
+from benchmarks.reliability.fuzzing import (
+    checkpoint_targets,
+    field_targets,
+    file_targets,
+    network_targets,
+    payloads,
+    reader_targets,
+)
 from benchmarks.reliability.fuzzing.cases import Case
 from benchmarks.reliability.fuzzing.minimise import minimise
 from benchmarks.reliability.fuzzing.report import Tally, csv_text, markdown, save_finding
@@ -36,7 +43,8 @@ _SHOWN = 2000  # inputs between two lines of progress
 
 def all_targets() -> list[Target]:
     """Return every target, single files first."""
-    return [*file_targets.targets(), *network_targets.targets(), *reader_targets.targets()]
+    modules = (file_targets, checkpoint_targets, field_targets, network_targets, reader_targets)
+    return [target for module in modules for target in module.targets()]
 
 
 def fuzz(

@@ -1,11 +1,9 @@
-"""Single files that need no network: pictures, videos, checkpoints, embeddings, choices."""
+"""Single files that need no network: pictures, videos, embeddings, choices."""
 
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,19 +12,9 @@ import numpy as np
 from apps.catalog import APPS
 from benchmarks.reliability.fuzzing import picture_seeds, reid_seeds, volume_seeds
 from benchmarks.reliability.fuzzing.cases import Case
-from benchmarks.reliability.fuzzing.picture_seeds import ROOT
 from benchmarks.reliability.fuzzing.reader_targets import TASKS, card_of, load_task
 from benchmarks.reliability.fuzzing.target import Outcome, Target, complaints
 from core.errors import UserError
-
-_CHECKPOINTS = ROOT / "tests" / "data" / "checkpoints"  # written by PyTorch
-_STATE = {
-    "conv.weight": np.arange(24, dtype=np.float32).reshape(4, 3, 2, 1),
-    "conv.bias": np.float32([1, -2, 3, 0.5]),
-    "norm.num_batches_tracked": np.array(3),
-    "norm.mask": np.array([True, False]),
-    "head.empty": np.zeros((0, 2), np.float16),
-}
 
 
 def targets() -> list[Target]:
@@ -48,10 +36,6 @@ def targets() -> list[Target]:
             for name, summary, seeds, layout in _VOLUMES
         ),
         Target("video", "frames of a video", picture_seeds.video_cases, _read_video, _import_cv2),
-        *(
-            Target(f"checkpoint-{name}", summary, seeds, _read_checkpoint, _import_checkpoints)
-            for name, summary, seeds in _CHECKPOINT_KINDS
-        ),
         Target(
             "embeddings",
             "index of a search (.npz)",
@@ -180,67 +164,6 @@ def _read_video(path: Path) -> Outcome:
             pass
 
     return complaints((lambda: read_info(path), all_frames))
-
-
-# --- checkpoints --------------------------------------------------------------------------------
-
-
-def _files(*names: str) -> list[Case]:
-    return [Case.file("checkpoint.pth", (_CHECKPOINTS / name).read_bytes()) for name in names]
-
-
-def _pickles() -> list[Case]:
-    found = []
-    for protocol in (0, 2, 3, 4, 5):
-        content = {"model": _STATE, "author": "me", "epoch": 3, "sizes": [(1, 2), {"a": 1.5}]}
-        found.append(pickle.dumps(content, protocol))
-    big = {"conv.bias": np.float32([1, 2]).astype(">f4"), "fortran": np.eye(2, 3).T}
-    found.append(pickle.dumps(big, 4))
-    # Protocols 0 and 1 do not say what they are; they are refused by their first byte.
-    return [Case.file("checkpoint.pkl", content) for content in found if content[:1] == b"\x80"]
-
-
-def _safetensors() -> list[Case]:
-    import safetensors.numpy
-
-    plain = safetensors.numpy.save(_STATE, metadata={"format": "pt"})
-    header = json.dumps({"w": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}).encode()
-    brain = len(header).to_bytes(8, "little") + header + b"\xc0\x3f\x00\xc0"
-    return [Case.file("checkpoint.safetensors", content) for content in (plain, brain)]
-
-
-def _archives() -> list[Case]:
-    found = [(_CHECKPOINTS / "kinds.npz").read_bytes()]
-    for save in (np.savez, np.savez_compressed):
-        stream = io.BytesIO()
-        save(stream, **_STATE)
-        found.append(stream.getvalue())
-    return [Case.file("checkpoint.npz", content) for content in found]
-
-
-_CHECKPOINT_KINDS: tuple[tuple[str, str, Callable[[], list[Case]]], ...] = (
-    ("zip", "PyTorch's zip format", lambda: _files("kinds_zip.pth", "small_net_zip.pth")),
-    (
-        "legacy",
-        "PyTorch's older format",
-        lambda: _files("kinds_legacy.pth", "small_net_legacy.pth"),
-    ),
-    ("module", "a whole pickled module", lambda: _files("small_net_module.pth")),
-    ("pickle", "plain pickles of arrays", _pickles),
-    ("safetensors", ".safetensors", _safetensors),
-    ("npz", "NumPy archives", _archives),
-)
-
-
-def _import_checkpoints() -> None:
-    import core.checkpoints.reading  # noqa: F401
-
-
-def _read_checkpoint(path: Path) -> Outcome:
-    from core.checkpoints import read
-
-    read(path)
-    return []
 
 
 # --- embeddings ---------------------------------------------------------------------------------
