@@ -145,6 +145,22 @@ def read_kitti_calibration(path: Path) -> np.ndarray:
     )
 
 
+def pose_problem(poses: np.ndarray, what: str = "") -> str:
+    """Return which of poses (N, 4, 4) is not rigid or farther away than anything, or ""."""
+    turns = poses[:, :3, :3]
+    with np.errstate(over="ignore", invalid="ignore"):
+        off = np.abs(turns @ turns.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
+    wrong = ~(off < _ROTATION_SLACK) | ~np.isfinite(poses).all(axis=(1, 2))
+    wrong |= ~(np.linalg.det(np.where(np.isfinite(turns), turns, 0)) > 0)
+    if wrong.any():
+        named = what or f"pose {int(wrong.argmax()) + 1}"
+        return f"{named} is no rotation with a translation"
+    far = np.abs(poses[:, :3, 3]).max(axis=1)
+    if far.max() > _FARTHEST:
+        return f"{what or f'pose {int(far.argmax()) + 1}'} lies {far.max():.3g} m from the origin"
+    return ""
+
+
 def checked(trajectory: Trajectory, path: Path, what: str = "") -> Trajectory:
     """Return a trajectory of finite rigid poses, in the order of its stamps.
 
@@ -156,26 +172,12 @@ def checked(trajectory: Trajectory, path: Path, what: str = "") -> Trajectory:
     Raises:
         UserError: When a pose is not rigid or farther away than anything, or a stamp is no number.
     """
-    poses = trajectory.poses
-    turns = poses[:, :3, :3]
-    off = np.abs(turns @ turns.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
-    wrong = ~(off < _ROTATION_SLACK) | ~np.isfinite(poses).all(axis=(1, 2))
-    wrong |= ~(np.linalg.det(np.where(np.isfinite(turns), turns, 0)) > 0)
-    if wrong.any():
-        raise UserError(
-            f"{path}: {what or f'pose {int(wrong.argmax()) + 1}'} is no rotation with a "
-            "translation; it may be damaged or a file of another format."
-        )
-    far = np.abs(poses[:, :3, 3]).max(axis=1)
-    if far.max() > _FARTHEST:
-        raise UserError(
-            f"{path}: {what or f'pose {int(far.argmax()) + 1}'} lies {far.max():.3g} m from the "
-            "origin; it may be damaged or a file of another format."
-        )
+    if problem := pose_problem(trajectory.poses, what):
+        raise UserError(f"{path}: {problem}; it may be damaged or a file of another format.")
     if not np.isfinite(trajectory.stamps).all():
         place = int(np.argmin(np.isfinite(trajectory.stamps))) + 1
         raise UserError(f"{path}: the time of pose {place} is no number; repair or replace it.")
     order = np.argsort(trajectory.stamps, kind="stable")
     stamps = trajectory.stamps[order]
     kept = np.append(True, np.diff(stamps) > 0)  # of rows that are repeated the first
-    return Trajectory(stamps[kept], poses[order][kept])
+    return Trajectory(stamps[kept], trajectory.poses[order][kept])

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from apps.bev_localization.data.pose_files import pose_problem
 from apps.bev_localization.images.recipes import BevRecipe
 from apps.bev_localization.maps.archive import MappedArrays, write_arrays
 from apps.bev_localization.maps.keypoint_features import KINDS, packed, unpacked
@@ -109,8 +110,8 @@ class PlaceMap:
         poses = _sized(arrays, arrays.checked("poses"), "poses", "f8", (count, 3, 4))
         self.poses = np.tile(np.eye(4), (count, 1, 1))
         self.poses[:, :3] = poses
-        if not np.isfinite(poses).all():
-            raise arrays.damaged("holds poses that are not finite")
+        if problem := pose_problem(self.poses):
+            raise arrays.damaged(f"holds poses that are none: {problem}")
         self._starts = _starts(arrays, "keypoint_starts", count)
         self._image_starts = _starts(arrays, "image_starts", count)
         keypoints = int(self._starts[-1])
