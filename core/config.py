@@ -12,7 +12,7 @@ from typing import Any
 from core.documents import BadDocument, parse_yaml
 from core.errors import UserError, no_such, one_of
 from core.files import refuse_special
-from core.model_card import shown_size
+from core.model_card import MOST_SIDE, shown_size
 
 OPTIMIZERS = ("adamw", "adam", "amsgrad", "sgd")
 SCHEDULES = ("constant", "cosine", "step", "poly")
@@ -178,9 +178,12 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise UserError(f"Config: {name} is {value}; it must be a positive number.")
-        if self.input_size is not None and min(self.input_size, default=0) < 1:
+        sides = range(1, MOST_SIDE + 1)
+        if self.input_size is not None and not (
+            self.input_size and all(side in sides for side in self.input_size)
+        ):
             shown = shown_size(self.input_size) or "empty"
-            raise UserError(f"Config: input_size is {shown}; sides must be 1 or more.")
+            raise UserError(f"Config: input_size is {shown}; sides must be 1 to {MOST_SIDE}.")
         if self.ema is not None and not 0 < self.ema < 1:
             raise UserError(f"Config: ema is {self.ema}; it must lie between 0 and 1.")
         if not 0 <= self.momentum < 1:

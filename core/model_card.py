@@ -19,6 +19,7 @@ from core.errors import UserError
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 PICTURES = ("RGB", "gray")
+MOST_SIDE = 2**16  # of an input: more neither a device nor a library's counters hold
 # What cards of earlier versions do not say, as it was then.
 UNSAID = {"full_scale": 255.0}
 # What the sides of an input are called, by their number.
@@ -120,6 +121,8 @@ class ModelCard:
                 f"{self.network} has {len(self.input_size)}; pass {named}."
             )
         size = size * len(self.input_size) if len(size) == 1 else size
+        if max(size) > MOST_SIDE:
+            raise UserError(f"Input size {shown_size(size)}: sides are at most {MOST_SIDE}.")
         multiple = self.size_multiple
         if min(size) < multiple or any(side % multiple for side in size):
             nearest = [max(multiple, round(side / multiple) * multiple) for side in size]
@@ -176,10 +179,11 @@ class ModelCard:
                 f"{source}: the model card has input_size {card.input_size!r} for a {what}; {again}"
             )
         multiple = card.size_multiple
-        if multiple < 1 or any(side < 1 or side % multiple for side in card.input_size):
+        sides = range(multiple, MOST_SIDE + 1, multiple) if multiple >= 1 else ()
+        if not all(side in sides for side in card.input_size):
             raise UserError(
                 f"{source}: the model card has input_size {card.input_size!r}, but sides are "
-                f"multiples of {multiple}; {again}"
+                f"multiples of {multiple} up to {MOST_SIDE}; {again}"
             )
         if not min(*card.std, card.full_scale) > 0:
             raise UserError(f"{source}: the model card's std or full_scale is not above 0; {again}")

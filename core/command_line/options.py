@@ -141,7 +141,7 @@ def parse_size(value: str | None) -> tuple[int, ...] | None:
     """Return the sides of "256 192", "256,192" or "256x192"; one number stands for all sides."""
     if value is None:
         return None
-    if not re.fullmatch(r"\d+(\s*[x, ]\s*\d+)*", value.strip()):
+    if not re.fullmatch(r"\d{1,9}(\s*[x, ]\s*\d{1,9})*", value.strip()):
         raise UserError(f"--input-size is '{value}'; pass its sides, such as: 256 256.")
     return tuple(int(side) for side in re.findall(r"\d+", value))
 

@@ -83,6 +83,7 @@ def test_what_is_no_picture_is_not_resized_as_one():
         ({"input_size": [8.5, 8]}, r"input_size \(8\.5, 8\)"),
         ({"size_multiple": 3, "input_size": [9, 8]}, "but sides are multiples of 3"),
         ({"size_multiple": 0}, "but sides are multiples of 0"),
+        ({"size_multiple": 1, "input_size": [10**9, 8]}, "multiples of 1 up to 65536"),
         ({"std": [0.2, 0.2, 0.0]}, "std or full_scale is not above 0"),
         ({"full_scale": 0}, "std or full_scale is not above 0"),
         ({"channels": 2}, "mean, std and channels differ"),
@@ -91,3 +92,10 @@ def test_what_is_no_picture_is_not_resized_as_one():
 def test_a_damaged_card_is_refused(changes, said):
     with pytest.raises(UserError, match=f"^card.json: .*{said}"):
         ModelCard.from_dict({**EARLIER, **changes}, source="card.json")
+
+
+def test_a_side_that_no_device_holds_is_refused():
+    card = ModelCard("net", "base", "toy", input_size=(64, 64))
+    assert card.sized((128,)).input_size == (128, 128)
+    with pytest.raises(UserError, match="9999999999x64: sides are at most 65536"):
+        card.sized((9_999_999_999, 64))

@@ -114,7 +114,12 @@ def test_sizes_names_and_threads():
     assert parse_names("a, b") == ("a", "b")
     assert parse_threads(None) == (1, None)
     assert parse_threads("1,4") == (1, 4)
-    for function, wrong in ((parse_size, "big"), (parse_names, "a,,b"), (parse_threads, "0")):
+    for function, wrong in (
+        (parse_size, "big"),
+        (parse_size, "9" * 5000),
+        (parse_names, "a,,b"),
+        (parse_threads, "0"),
+    ):
         with pytest.raises(UserError, match="is '"):
             function(wrong)
 
