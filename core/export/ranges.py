@@ -19,6 +19,8 @@ from core.tflite.limits import SAME_SCALE, requantisation
 # Sound files have 28 dB or more of both; 6 dB of clipping were measured in a nearly dead channel
 # whose values calibration had not met at their largest. A range that collapsed has less than 1 dB.
 LEAST_CLIPPING_DB, LEAST_ROUNDING_DB = 3.0, 12.0
+# What a range that is wide enough for the values must hold of them: else it lies beside them.
+LEAST_PLACED_DB = 12.0
 SHOWN = 3  # ranges of a list
 # Kernels compute these with a range of their own.
 FIXED = ("LOGISTIC", "TANH", "SOFTMAX", "LOG_SOFTMAX", "L2_NORMALIZATION")
@@ -48,6 +50,12 @@ class Range:
     most: float
     clipping_db: float
     rounding_db: float
+
+    @property
+    def cuts(self) -> bool:
+        """Whether values are lost at its ends."""
+        is_wide = self.most - self.least <= self.high - self.low
+        return self.clipping_db < (LEAST_PLACED_DB if is_wide else LEAST_CLIPPING_DB)
 
 
 def activation_ranges(
@@ -198,7 +206,7 @@ def check_ranges(
     found = activation_ranges(content, inputs, outputs)
     if not found:
         return
-    narrow = [r for r in found if r.clipping_db < LEAST_CLIPPING_DB]
+    narrow = [r for r in found if r.cuts]
     coarse = [r for r in found if r.rounding_db < LEAST_ROUNDING_DB and r not in narrow]
     wrong = [f"{r.layer} cut off" for r in narrow] + [f"{r.layer} too coarse" for r in coarse]
     more = f", and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
