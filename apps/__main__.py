@@ -52,7 +52,8 @@ def apps(json: Json = False) -> None:
     if json:
         show_json({"apps": rows, "backbones": list(names(BACKBONE))})
     else:
-        show_table(("app", "command", "summary", "networks"), [tuple(r.values()) for r in rows])
+        shown = [{**row, "networks": row["networks"] or "the backbones"} for row in rows]
+        show_table(("app", "command", "summary", "networks"), [tuple(r.values()) for r in shown])
         say(f"Backbones that any app may build upon: {', '.join(names(BACKBONE))}.")
 
 

@@ -120,6 +120,8 @@ def test_apps_lists_the_catalog():
     listed = [name for row in found["apps"] for name in row["networks"]]
     assert sorted(listed + found["backbones"]) == sorted(SYSTEMS)
     shown = call("apps").stdout
+    (line,) = (line for line in shown.splitlines() if "gossamer aqua" in line)
+    assert line.split()[-2:] == ["the", "backbones"]  # it has no networks of its own
     assert "gossamer medseg" in shown and ", ".join(found["backbones"]) in shown
 
 
