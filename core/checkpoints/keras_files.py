@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from core.errors import UserError
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 MODEL = "model_weights"  # where a whole model has its weights
+_MOST, _DEEPEST = 100_000, 16  # groups and arrays; names in one path
 # PyTorch's names by Keras's of variables.
 LEAVES = {
     "kernel": "weight",
@@ -25,7 +26,7 @@ LEAVES = {
 
 
 def read_hdf5(path: Path) -> dict[str, np.ndarray]:
-    """Return arrays by layer and variable ("stem_conv.kernel"), in Keras's layout and order.
+    """Return arrays by layer and variable ("stem_conv.kernel"), in Keras's layout.
 
     Args:
         path: A file of `save_weights` or of a whole model, in the format that names layers
@@ -38,18 +39,17 @@ def read_hdf5(path: Path) -> dict[str, np.ndarray]:
 
     try:
         with h5py.File(path, "r") as file:
-            group = file.get(MODEL, file)
+            group = (
+                file[MODEL] if isinstance(file.get(MODEL, getlink=True), h5py.HardLink) else file
+            )
             if "layer_names" not in group.attrs:
                 raise UserError(
                     f"{path}: is an HDF5 file without names of layers; give Keras weights that "
                     "were saved by layer, as model.save('file.h5') does."
                 )
-            layers = [group[_text(name)] for name in group.attrs["layer_names"]]
-            return {
-                _name(_text(name)): _array(layer, _text(name), path.stat().st_size)
-                for layer in layers
-                for name in layer.attrs["weight_names"]
-            }
+            size = path.stat().st_size
+            found = ((path.partition("/")[2], data) for path, data in _datasets(group))
+            return {_name(weight): _array(data, weight, size) for weight, data in found if weight}
     except UserError:
         raise
     except Exception as error:  # HDF5 raises OSError, RuntimeError and others for damaged files
@@ -58,8 +58,31 @@ def read_hdf5(path: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _text(name: Any) -> str:
-    return name.decode() if isinstance(name, bytes) else str(name)
+def _datasets(top) -> Iterator[tuple[str, Any]]:
+    """Yield every array below a group by its path: the layer, then the weight's name.
+
+    Keras lists these names in attributes too, but HDF5 does not come back, or crashes, where such
+    a list of texts is damaged.
+
+    Raises:
+        ValueError: For a link to elsewhere, or in a circle.
+    """
+    import h5py
+
+    pending, seen = [("", top)], 0
+    while pending:
+        path, group = pending.pop(0)
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise ValueError(f"{name} is not in the file")
+            found, own = group[name], f"{path}/{name}".lstrip("/")
+            seen += 1
+            if seen > _MOST or own.count("/") > _DEEPEST:
+                raise ValueError("links without end")
+            if isinstance(found, h5py.Group):
+                pending.append((own, found))
+            elif isinstance(found, h5py.Dataset):
+                yield own, found
 
 
 def _name(weight: str) -> str:
@@ -69,17 +92,16 @@ def _name(weight: str) -> str:
     return f"{layer}.{rest.rpartition('/')[2]}"
 
 
-def _array(group, name: str, size: int) -> np.ndarray:
+def _array(data, name: str, size: int) -> np.ndarray:
     """Return a dataset that lies in the file itself; what would unfold or refers elsewhere fails.
 
     Args:
-        group: HDF5 group of a layer.
-        name: Path of the dataset in it.
+        data: HDF5 dataset.
+        name: Its path.
         size: Bytes of the file.
     """
-    data = group[name]
-    if data.is_virtual or data.external or data.nbytes > size or data.file != group.file:
-        raise ValueError(f"{name} is not in the file")
+    if data.is_virtual or data.external or data.nbytes > size or data.dtype.kind not in "biuf":
+        raise ValueError(f"{name} is not in the file, or holds no numbers")
     return data[()]
 
 

@@ -51,6 +51,8 @@ def read_onnx(path: Path) -> dict[str, np.ndarray]:
         raise Malformed("it is no ONNX file: it holds no graph")
     if graph.sparse_initializer:
         raise Unsupported("it has sparse tensors; export it with dense ones")
+    if not all(isinstance(tensor.name, str) for tensor in graph.initializer):
+        raise Malformed("it has names that are no text")
     return {tensor.name: _array(tensor, path) for tensor in graph.initializer}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.reliability.fuzzing.cases import Case
+from benchmarks.reliability.fuzzing.cases import Case, write_case
 from benchmarks.reliability.fuzzing.picture_seeds import picture
 from benchmarks.reliability.fuzzing.target import Outcome, Target, complaints
 
@@ -40,11 +40,10 @@ def targets() -> list[Target]:
 
 
 def _import_maps() -> None:
-    import apps.bev_localization.maps.localizing
-    import apps.bev_localization.maps.map_file
-    import apps.bev_localization.maps.pictures  # noqa: F401
-
-    _view()
+    # What looks through maps is compiled once, before anything watches.
+    with tempfile.TemporaryDirectory() as folder:
+        for case in _maps():
+            _read_map(write_case(case, Path(folder) / str(len(case.entries[case.opened]))))
 
 
 @cache

@@ -117,3 +117,10 @@ def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(UserError, match=r"gossamer-keras\[onnx\]"):
         read(path)
+
+
+def test_names_that_are_no_text_are_told(tmp_path):
+    path = written(tmp_path / "model.onnx", {"weight": np.ones(2, np.float32)})
+    path.write_bytes(path.read_bytes().replace(b"weight", b"we\xffght"))
+    with pytest.raises(UserError, match=r"model\.onnx: .*(names that are no text|cut short)"):
+        read(path)
