@@ -42,8 +42,8 @@ def targets() -> list[Target]:
 def _import_maps() -> None:
     # What looks through maps is compiled once, before anything watches.
     with tempfile.TemporaryDirectory() as folder:
-        for case in _maps():
-            _read_map(write_case(case, Path(folder) / str(len(case.entries[case.opened]))))
+        for number, case in enumerate(_maps()):
+            _read_map(write_case(case, Path(folder) / str(number)))
 
 
 @cache
